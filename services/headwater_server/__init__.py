@@ -1,0 +1,1 @@
+"""The three services of Headwater and what they run on."""

@@ -1,0 +1,1 @@
+"""The assistant service: one stream of events, whatever model does the work."""

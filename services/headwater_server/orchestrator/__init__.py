@@ -1,0 +1,1 @@
+"""The orchestrator: retrieve, ask, relay."""

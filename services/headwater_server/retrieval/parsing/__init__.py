@@ -1,0 +1,22 @@
+"""From a document's bytes to blocks of text that know where they came from."""
+
+from __future__ import annotations
+
+from headwater_server.retrieval.parsing.errors import (
+    DocumentError,
+    DocumentTooLargeError,
+    DocumentUnreadableError,
+    DocumentUnsupportedError,
+)
+from headwater_server.retrieval.parsing.limits import ParseLimits
+from headwater_server.retrieval.parsing.registry import parse, supported_media_types
+
+__all__ = [
+    "DocumentError",
+    "DocumentTooLargeError",
+    "DocumentUnreadableError",
+    "DocumentUnsupportedError",
+    "ParseLimits",
+    "parse",
+    "supported_media_types",
+]

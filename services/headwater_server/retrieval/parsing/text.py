@@ -1,0 +1,118 @@
+"""Bytes to text, and text to clean text."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import PurePath, PureWindowsPath
+
+from headwater_server.retrieval.parsing.errors import DocumentUnreadableError, DocumentUnsupportedError
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAMPLE_BYTES = 64 * 1024
+_MAX_TITLE = 300
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_NEWLINES = re.compile("\r\n?")
+_SPACE_LIKE = re.compile("[\v\f\x1c-\x1f\x85]")
+_UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\ufeff\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_LIGATURES = re.compile("[\ufb00-\ufb06]")
+_LIGATURE_LETTERS = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
+
+
+def decode(content: bytes, *, charset: str = "") -> str:
+    """Decode a text file: by its byte order mark, as UTF-8, by the declared charset, or by what it looks like.
+
+    Text that is UTF-8 but for a few broken places is UTF-8: those places become U+FFFD.
+
+    Raises:
+        DocumentUnreadableError: No encoding fits.
+        DocumentUnsupportedError: The text has NUL characters: it is data.
+    """
+    text = _decode(content, charset)
+    if "\x00" in text:
+        raise DocumentUnsupportedError("the file is binary data, not text (it has NUL characters)")
+    return text
+
+
+def _decode(content: bytes, charset: str) -> str:
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            return content[len(bom) :].decode(encoding, errors="replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    declared = _decode_declared(content, charset)
+    if declared is not None:
+        return declared
+    lenient = content.decode("utf-8", errors="replace")
+    broken = lenient.count("\ufffd")
+    beyond_ascii = len(lenient) - len(lenient.encode("ascii", errors="ignore")) - broken
+    if beyond_ascii > 4 * broken:
+        return lenient
+    return _decode_guessed(content)
+
+
+def _decode_declared(content: bytes, charset: str) -> str | None:
+    try:
+        return content.decode(charset) if charset else None
+    except (LookupError, ValueError):
+        return None
+
+
+def _decode_guessed(content: bytes) -> str:
+    from charset_normalizer import from_bytes  # noqa: PLC0415  most documents are UTF-8 and never need it
+
+    # The guess looks at the part around the first byte that is not ASCII: the rest tells it nothing.
+    first = _NOT_ASCII.search(content)
+    start = max(0, first.start() - _SAMPLE_BYTES // 4) if first else 0
+    best = from_bytes(content[start : start + _SAMPLE_BYTES]).best()
+    if best is None:
+        raise DocumentUnreadableError("the text's character encoding cannot be recognised; save it as UTF-8")
+    return content.decode(best.encoding, errors="replace")
+
+
+def clean(text: str) -> str:
+    """Return text with LF as its only line end, and without control characters and unpaired surrogates.
+
+    Tab and newline stay. Other separators become a space, so that no line is added or lost. Soft hyphens and byte order
+    marks go: they are not seen, and would keep words from being found.
+    """
+    if "\r" in text:
+        text = _NEWLINES.sub("\n", text)
+    text = _SPACE_LIKE.sub(" ", text)
+    text = _SURROGATES.sub("\ufffd", text)
+    return _UNWANTED.sub("", text)
+
+
+def spell_out_ligatures(text: str) -> str:
+    """Replace typographic ligatures (U+FB00 to U+FB06) by their letters."""
+    return text.translate(_LIGATURE_LETTERS) if _LIGATURES.search(text) else text
+
+
+def one_line(text: str, *, limit: int = _MAX_TITLE) -> str:
+    """Return text as one line: runs of white space as single spaces, at most `limit` characters."""
+    line = " ".join(clean(text[: 8 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def choose_title(*candidates: str | None, name: str) -> str:
+    """Return the first candidate that says something, or the stem of the file's name.
+
+    Args:
+        candidates: Titles in order of preference; empty, missing or without a letter or digit are passed over.
+        name: The file's name, with folders of either kind of slash or none.
+    """
+    for candidate in candidates:
+        title = one_line(candidate or "")
+        if any(character.isalnum() for character in title):
+            return title
+    return one_line(PurePath(PureWindowsPath(name).name).stem)
