@@ -8,8 +8,8 @@
     PreconditionFailed          the resource is not in a state that allows this
     AlreadyExists               the name is taken
 
-`headwater_server.runtime.status` has the one table from these to statuses. Any other exception is a defect and reaches a
-caller as INTERNAL with an opaque id.
+`headwater_server.runtime.status` has the one table from these to statuses. Any other exception is a defect and reaches
+a caller as INTERNAL with an opaque id.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ closing one, or cancelling the task that iterates it, stops the work behind it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.empty_pb2 import Empty
-from headwater.v1 import answer_pb2, answer_service_pb2, assistant_service_pb2, chat_pb2, document_pb2
+
+from headwater.v1 import answer_pb2, assistant_service_pb2, document_pb2
 from headwater.v1 import retrieval_service_pb2 as retrieval_pb2
 
 LOCAL_TENANT = "local"
@@ -29,6 +30,8 @@ class Caller:
     """Whose resources the caller sees."""
     request_id: str = ""
     """The id under which logs mention this call."""
+    credential: str = field(default="", repr=False)
+    """The token the caller showed, to be shown to the other services on its behalf. Never logged."""
 
 
 class Retrieval(Protocol):
@@ -84,36 +87,3 @@ class Assistants(Protocol):
     def stream_generate(
         self, request: assistant_service_pb2.StreamGenerateRequest, caller: Caller
     ) -> AsyncGenerator[answer_pb2.AnswerChunk]: ...
-
-
-class Answers(Protocol):
-    """The orchestrator, as `headwater.v1.AnswerService` describes it."""
-
-    def stream_answer(
-        self, request: answer_service_pb2.StreamAnswerRequest, caller: Caller
-    ) -> AsyncGenerator[answer_pb2.AnswerChunk]: ...
-    async def generate_answer(
-        self, request: answer_service_pb2.StreamAnswerRequest, caller: Caller
-    ) -> answer_pb2.Answer: ...
-    def resume_answer(
-        self, request: answer_service_pb2.ResumeAnswerRequest, caller: Caller
-    ) -> AsyncGenerator[answer_pb2.AnswerChunk]: ...
-    async def cancel_answer(
-        self, request: answer_service_pb2.CancelAnswerRequest, caller: Caller
-    ) -> answer_pb2.Answer: ...
-    async def get_answer(self, request: answer_service_pb2.GetAnswerRequest, caller: Caller) -> answer_pb2.Answer: ...
-    async def list_answers(
-        self, request: answer_service_pb2.ListAnswersRequest, caller: Caller
-    ) -> answer_service_pb2.ListAnswersResponse: ...
-    async def delete_answer(self, request: answer_service_pb2.DeleteAnswerRequest, caller: Caller) -> Empty: ...
-    async def create_chat(self, request: answer_service_pb2.CreateChatRequest, caller: Caller) -> chat_pb2.Chat: ...
-    async def get_chat(self, request: answer_service_pb2.GetChatRequest, caller: Caller) -> chat_pb2.Chat: ...
-    async def list_chats(
-        self, request: answer_service_pb2.ListChatsRequest, caller: Caller
-    ) -> answer_service_pb2.ListChatsResponse: ...
-    async def update_chat(self, request: answer_service_pb2.UpdateChatRequest, caller: Caller) -> chat_pb2.Chat: ...
-    async def delete_chat(self, request: answer_service_pb2.DeleteChatRequest, caller: Caller) -> Empty: ...
-    async def get_turn(self, request: answer_service_pb2.GetTurnRequest, caller: Caller) -> chat_pb2.Turn: ...
-    async def list_turns(
-        self, request: answer_service_pb2.ListTurnsRequest, caller: Caller
-    ) -> answer_service_pb2.ListTurnsResponse: ...

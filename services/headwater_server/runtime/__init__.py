@@ -1,1 +1,4 @@
-"""What the services run on: settings, logging, the gRPC server, errors as statuses. The only room beside the servicers that knows gRPC."""
+"""What the services run on: settings, logging, the gRPC server, errors as statuses.
+
+Nothing outside this room knows gRPC.
+"""

@@ -152,8 +152,8 @@ class RetrievalServiceServicer(object):
         """ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
         each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
         stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
-        away then does not stop the work. The same content under the same id does nothing but return the document; other content replaces it. A
-        corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
+        away then does not stop the work. The same content under the same id does nothing but return the document, unless that is FAILED: then it
+        is tried again. Other content replaces it. A corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -135,7 +135,7 @@ class Source(google.protobuf.message.Message):
     cosine: builtins.float
     """The cosine similarity of query and passage, −1 to 1. Unset where no embedding took part."""
     heading: builtins.str
-    """The headings under which the passage stands, outermost first, joined by " › ". Empty if there are none."""
+    """The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none."""
     @property
     def location(self) -> global___Location:
         """Where in the document the text stands. Unset if unknown."""

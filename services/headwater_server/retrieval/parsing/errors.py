@@ -13,26 +13,28 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from headwater_server.errors import Reason
+
 
 class DocumentError(Exception):
     """A document cannot be turned into passages, and trying again will not help."""
 
-    reason: ClassVar[str] = "DOCUMENT_UNREADABLE"
+    reason: ClassVar[Reason] = Reason.DOCUMENT_UNREADABLE
 
 
 class DocumentUnreadableError(DocumentError):
     """The document is of a supported type, but damaged, encrypted or without text."""
 
-    reason: ClassVar[str] = "DOCUMENT_UNREADABLE"
+    reason: ClassVar[Reason] = Reason.DOCUMENT_UNREADABLE
 
 
 class DocumentUnsupportedError(DocumentError):
     """The document's type is unknown, or known and not supported."""
 
-    reason: ClassVar[str] = "DOCUMENT_UNSUPPORTED"
+    reason: ClassVar[Reason] = Reason.DOCUMENT_UNSUPPORTED
 
 
 class DocumentTooLargeError(DocumentError):
     """The document is over a limit of size, pages, characters or expansion."""
 
-    reason: ClassVar[str] = "DOCUMENT_TOO_LARGE"
+    reason: ClassVar[Reason] = Reason.DOCUMENT_TOO_LARGE

@@ -40,7 +40,14 @@ _ALIASES = {
     "application/x-pdf": PDF,
 }
 # Declared by software that does not know better; the name and the content say more.
-_SAYS_NOTHING = {"", "application/octet-stream", "binary/octet-stream", "application/x-unknown", "application/zip", PLAIN}
+_SAYS_NOTHING = {
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/x-unknown",
+    "application/zip",
+    PLAIN,
+}
 _TEXT_TYPES = {PLAIN, MARKDOWN, HTML}
 _SUPPORTED = "supported are plain text (.txt), Markdown (.md), HTML (.html), PDF (.pdf) and Word (.docx)"
 
@@ -66,6 +73,7 @@ _FOREIGN_SIGNATURES = {
 }
 _UTF_16_OR_32_BOM = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _HTML_START = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,512}?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+_FEW_CONTROLS = 8
 _BINARY_CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\f\r\b\x1b")
 
 
@@ -155,5 +163,5 @@ def _refuse_binary(content: bytes) -> None:
         return
     sample = content[: 64 * _HEAD]
     controls = len(sample) - len(sample.translate(None, _BINARY_CONTROLS))
-    if b"\x00" in content or controls * 50 > len(sample):
+    if b"\x00" in content or (controls > _FEW_CONTROLS and controls * 20 > len(sample)):
         raise DocumentUnsupportedError(f"the file is binary data, not text; {_SUPPORTED}")

@@ -31,7 +31,7 @@ def find_parser(media_type: str) -> Parser:
         KeyError: The type is not one of `supported_media_types()`.
     """
     module, _, function = _PARSERS[media_type].partition(":")
-    return cast(Parser, getattr(import_module(f"headwater_server.retrieval.parsing.{module}"), function))
+    return cast("Parser", getattr(import_module(f"headwater_server.retrieval.parsing.{module}"), function))
 
 
 def parse(content: bytes, *, name: str = "", media_type: str = "", limits: ParseLimits | None = None) -> ParsedDocument:

@@ -15,6 +15,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WESTERN = "cp1252"
 _SAMPLE_BYTES = 64 * 1024
 _MAX_TITLE = 300
 
@@ -74,10 +75,13 @@ def _decode_guessed(content: bytes) -> str:
     # The guess looks at the part around the first byte that is not ASCII: the rest tells it nothing.
     first = _NOT_ASCII.search(content)
     start = max(0, first.start() - _SAMPLE_BYTES // 4) if first else 0
-    best = from_bytes(content[start : start + _SAMPLE_BYTES]).best()
+    matches = from_bytes(content[start : start + _SAMPLE_BYTES])
+    best = matches.best()
     if best is None:
         raise DocumentUnreadableError("the text's character encoding cannot be recognised; save it as UTF-8")
-    return content.decode(best.encoding, errors="replace")
+    # For a Western text several Latin code pages look equally good; the most common one is the best bet.
+    is_western = any(m.chaos <= best.chaos and _WESTERN in m.could_be_from_charset for m in matches)
+    return content.decode(_WESTERN if is_western else best.encoding, errors="replace")
 
 
 def clean(text: str) -> str:

@@ -68,6 +68,7 @@ class Query:
     """A search over one or more corpora of one tenant."""
 
     corpora: Sequence[CorpusKey]
+    """1 to 10, all of one tenant."""
     text: str
     vector: Vector | None
     """The embedded text; None with LEXICAL."""
@@ -121,26 +122,33 @@ class Store(Protocol):
     passages are never returned by a search that begins after `delete_document`, `replace_document` or
     `delete_corpus` has returned: hits are checked against the truth before they are handed out.
 
-    Replacing: `replace_document` puts a document and all of its passages in the place of what was there, at once: no search
-    sees both, or neither, of two versions.
+    Replacing: `replace_document` puts a document and all of its passages in the place of what was there, at once: no
+    search sees passages of two versions. While the index lags (`SearchResult.current` is False) a search may see
+    neither; one that is current sees the new.
 
-    Filters are applied before ranking, so that a filtered search still finds `limit` passages where there are as many. No
-    hit ever contradicts the filter. The semantics stand at `headwater.v1.Filter`: a comparison on an absent key, or of another
-    type, is false, and `negate` inverts that too.
+    Filters are applied before ranking, so that a filtered search still finds `limit` passages where there are as many.
+    No hit ever contradicts the filter. The semantics stand at `headwater.v1.Filter`, and in Python in
+    `store.filters.matches`: a comparison on an absent key, or of another type, is false, and `negate` inverts that too.
 
-    Search is approximate unless the implementation says otherwise; two searches may rank ties, and near ties, differently.
+    Search is approximate unless the implementation says otherwise; two searches may rank ties, and near ties,
+    differently.
 
-    Ids: (tenant, corpus_id, document_id, passage_id) names a passage; writes with the same ids overwrite, never duplicate.
+    Ids: (tenant, corpus_id, document_id, passage_id) names a passage; writes with the same ids overwrite, never
+    duplicate.
 
     Concurrency: all methods may be called at any time from any task of the one event loop. Writes to one document are
     applied in the order in which they were called. No method blocks the loop; all may be cancelled.
 
-    Errors: `CorpusUnknown` for a corpus that was not created, `StoreFull` where the disk or a quota is exhausted (nothing was
-    written), `StoreUnavailable` where the engine cannot be reached or is closed. `ValueError` for a vector of the wrong dimension.
+    Errors: `CorpusUnknown` for a corpus that was not created, `StoreFull` where the disk or a quota is exhausted
+    (nothing was written), `StoreUnavailable` where the engine cannot be reached or is closed. `ValueError` for a vector
+    of the wrong dimension or length, a passage id given twice, a metadata value that the proto cannot say, or a query
+    that contradicts itself. `headwater_server.errors.InvalidRequest` for a filter that has no meaning.
     """
 
     async def create_corpus(self, corpus: CorpusKey, *, dimension: int, embedder: str) -> int:
-        """Creates a corpus for vectors of `dimension` made by `embedder`; doing it again with the same values does nothing.
+        """Creates a corpus for vectors of `dimension` made by `embedder`.
+
+        Doing it again with the same values does nothing.
 
         Raises:
             ValueError: The corpus exists with another dimension or embedder: a corpus never mixes them.
@@ -158,7 +166,7 @@ class Store(Protocol):
         ...
 
     async def update_document(self, corpus: CorpusKey, document: DocumentRecord) -> int:
-        """Changes a document's title, uri, media type and metadata, its passages unchanged; an unknown one is no error."""
+        """Changes a document's title, uri, media type and metadata; its passages stay. An unknown one is no error."""
         ...
 
     async def delete_document(self, corpus: CorpusKey, document_id: str) -> int:

@@ -1,0 +1,88 @@
+"""What fits into a model's context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from headwater_server.assistant.prompts import Prompt
+from headwater_server.assistant.protocol import Message, Model, Source
+from headwater_server.errors import Reason, ServiceError
+
+BYTES_A_TOKEN = 4
+_MESSAGE_TOKENS = 4
+_DEFAULT_OUTPUT_SHARE = 4
+"""Where nobody says how much is to be written, a quarter of the context is kept for it."""
+_MAX_DEFAULT_OUTPUT = 4096
+
+
+def estimated_tokens(text: str) -> int:
+    """Tokens of a text, estimated at 4 bytes of UTF-8 each, rounded up."""
+    return -(-len(text.encode()) // BYTES_A_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPrompt:
+    """A prompt, and the sources that are in it."""
+
+    prompt: Prompt
+    sources: Sequence[Source]
+
+
+def fit(
+    render: Callable[[Sequence[Source]], Prompt],
+    *,
+    sources: Sequence[Source],
+    history: Sequence[Message],
+    model: Model,
+    max_output_tokens: int | None,
+    assistant: str,
+) -> FittedPrompt:
+    """Renders a prompt with as many sources as the model's context has room for, the best ones.
+
+    Args:
+        render: Renders the prompt with these sources.
+        sources: The sources, best first; the last ones are left out first.
+        history: The conversation before the prompt. Nothing of it is left out here.
+        model: What is known of the model. Without `context_tokens` everything is presented.
+        max_output_tokens: What the caller wants written at most, for which room is kept.
+        assistant: The assistant's name, for errors.
+
+    Raises:
+        ServiceError: CONTEXT_TOO_LARGE: not even the prompt without sources fits, or it does and no source does.
+    """
+    if model.context_tokens is None:
+        return FittedPrompt(render(sources), sources)
+    said = sum(estimated_tokens(message.text) + _MESSAGE_TOKENS for message in history)
+    room = model.context_tokens - _kept_for_output(model, max_output_tokens) - said - 2 * _MESSAGE_TOKENS
+    few, many = -1, len(sources)  # `few` fit, if it is not negative; more than `many` do not
+    fitted: FittedPrompt | None = None
+    count = many
+    while few < many:
+        prompt = render(sources[:count])
+        if estimated_tokens(prompt.instructions) + estimated_tokens(prompt.message) <= room:
+            fitted, few = FittedPrompt(prompt, sources[:count]), count
+        else:
+            many = count - 1
+        count = (few + many + 1) // 2
+    if fitted is None or (sources and not fitted.sources):
+        raise _too_large(assistant, model.context_tokens, has_prompt=fitted is not None)
+    return fitted
+
+
+def _kept_for_output(model: Model, wanted: int | None) -> int:
+    context = model.context_tokens or 0
+    return wanted or min(context // _DEFAULT_OUTPUT_SHARE, model.max_output_tokens or _MAX_DEFAULT_OUTPUT)
+
+
+def _too_large(assistant: str, context_tokens: int, *, has_prompt: bool) -> ServiceError:
+    what = "not even the best source fits" if has_prompt else "the prompt and the conversation before it do not fit"
+    return ServiceError(
+        Reason.CONTEXT_TOO_LARGE,
+        f"{what} into the {context_tokens} tokens of {assistant}: ask for less, or lower max_output_tokens",
+        metadata={
+            "assistant": assistant,
+            "provider": assistant.split("/")[1],
+            "context_tokens": str(context_tokens),
+        },
+    )

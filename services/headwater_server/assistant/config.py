@@ -1,0 +1,89 @@
+"""The assistant service's settings, as its core takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DEFAULT_ASSISTANT = "builtin/extractive"
+
+
+class AssistantConfigError(ValueError):
+    """A setting of the assistant service is not as it must be. The message names it, and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedProvider:
+    """One table `[assistants.NAME]` of the settings."""
+
+    api: str
+    """The name of the entry point that talks to it, such as `openai-chat`."""
+    base_url: str = ""
+    """Where the API is. Empty: the API's own default."""
+    api_key: str = field(default="", repr=False)
+    """The key itself. At most one of `api_key` and `api_key_env` is set."""
+    api_key_env: str = ""
+    """The environment variable that holds the key. Set and absent from the environment is an error."""
+    models: Sequence[str] = ()
+    """Models to list beside those the provider lists itself."""
+    context_tokens: int | None = None
+    """How many tokens the context of its models holds. None: unknown; then sources are never trimmed to fit."""
+    max_output_tokens: int | None = None
+    """How many tokens its models write at most. None: unknown."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Every other key of the table, for the API's own use, such as `think_tags`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantConfig:
+    """The settings of the assistant service."""
+
+    default_assistant: str = ""
+    """`provider/model` of requests that name none. Empty: `builtin/extractive`."""
+    providers: Mapping[str, NamedProvider] = field(default_factory=dict)
+    """The tables `[assistants.NAME]`, by name. One of them may replace a provider that is there by itself."""
+    prompt_template: Path | None = None
+    """A template to use in place of the default one. None: the default."""
+    connect_timeout: float = 10.0
+    """Seconds to wait for a connection to a provider."""
+    read_timeout: float = 600.0
+    """Seconds of silence after which a connection to a provider counts as dead. An answer's own limits are shorter."""
+    list_timeout: float = 3.0
+    """Seconds to wait for a provider's list of models."""
+    list_max_age: float = 60.0
+    """Seconds for which a provider's list of models is kept."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    """The environment, in which providers' own variables such as `OPENAI_API_KEY` are looked up."""
+
+
+def checked_base_url(url: str, *, setting: str) -> str:
+    """A provider's base URL without its trailing slash.
+
+    Raises:
+        AssistantConfigError: It is not an http or https URL of a host and a path and nothing else. The message does not
+            repeat it, as it may hold a password.
+    """
+    problem = _base_url_problem(url)
+    if problem:
+        raise AssistantConfigError(f"{setting}: {problem}")
+    return url.rstrip("/")
+
+
+def _base_url_problem(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        return "not a URL"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
+        return "must begin with http:// or https:// and name a host"
+    if "@" in parts.netloc:
+        return "must not hold a user name or password; use api_key_env"
+    if parts.query or parts.fragment:
+        return "must end with its path, without a query or a fragment"
+    if any(character <= " " for character in url):
+        return "must not hold white space"
+    return ""

@@ -1,0 +1,109 @@
+"""Which assistants there are, in pages."""
+
+from __future__ import annotations
+
+import base64
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import anyio
+import structlog
+
+from headwater_server.assistant.config import AssistantConfig
+from headwater_server.assistant.protocol import Model
+from headwater_server.assistant.registry import BrokenProvider, ProviderRegistry
+from headwater_server.errors import InvalidRequest, ServiceError
+from headwater_server.names import assistant_name
+
+log = structlog.get_logger("headwater.assistants")
+
+_MAX_MODELS = 10_000
+
+
+class AssistantList:
+    """The models of all providers. What a provider lists is kept for a while, so that pages fit together."""
+
+    def __init__(self, registry: ProviderRegistry, config: AssistantConfig) -> None:
+        self._registry = registry
+        self._timeout = config.list_timeout
+        self._max_age = config.list_max_age
+        self._kept: dict[str, tuple[float, Mapping[str, Model]]] = {}
+
+    async def all(self) -> list[tuple[str, Model]]:
+        """All models with their names `assistants/provider/model`, by name.
+
+        All providers are asked at the same time, and each for a few seconds at most. Of one that fails there are the
+        models of its settings.
+        """
+        found: dict[str, Model] = {}
+
+        async def ask(provider: str) -> None:
+            for model in await self._models(provider):
+                found[assistant_name(f"{provider}/{model.id}")] = model
+
+        async with anyio.create_task_group() as tasks:
+            for provider in self._registry.names:
+                tasks.start_soon(ask, provider)
+        return sorted(found.items(), key=lambda item: item[0])
+
+    async def _models(self, provider: str) -> Sequence[Model]:
+        settings = self._registry.settings(provider)
+        configured = [Model(id=model, context_tokens=settings.context_tokens) for model in settings.models]
+        models = {model.id: model for model in configured}
+        models |= await self._listed(provider)
+        default_provider, _, default_model = self._registry.default.partition("/")
+        if default_provider == provider and default_model not in models:
+            models[default_model] = Model(id=default_model, context_tokens=settings.context_tokens)
+        return list(models.values())
+
+    async def _listed(self, provider: str) -> Mapping[str, Model]:
+        made, models = self._kept.get(provider, (float("-inf"), {}))
+        if anyio.current_time() - made < self._max_age:
+            return models
+        models = {}
+        try:
+            with anyio.fail_after(self._timeout):
+                listed = await self._registry.provider(provider).models()
+                models = {model.id: model for model in listed[:_MAX_MODELS]}
+        except BrokenProvider:
+            pass  # the registry has said so
+        except (ServiceError, TimeoutError) as error:
+            log.warning("assistant_models_not_listed", provider=provider, problem=str(error) or "it took too long")
+        except Exception:
+            log.exception("assistant_models_not_listed", provider=provider)
+        self._kept[provider] = (anyio.current_time(), models)
+        return models
+
+
+def page_of(
+    items: Sequence[tuple[str, Model]], *, page_size: int, page_token: str
+) -> tuple[Sequence[tuple[str, Model]], str]:
+    """One page of a sorted list.
+
+    Args:
+        items: The whole list, sorted by name.
+        page_size: How many at most.
+        page_token: The token of the page before. Empty: the first page.
+
+    Returns:
+        The page, and the token of the next one. It stands for a name, so that a page begins behind the last one's end
+        even where the list has changed.
+
+    Raises:
+        InvalidRequest: The token is none of ours.
+    """
+    start = bisect_right(items, _name_in(page_token), key=lambda item: item[0]) if page_token else 0
+    page = items[start : start + page_size]
+    more = start + page_size < len(items)
+    return page, _token(page[-1][0]) if more else ""
+
+
+def _token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _name_in(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
+    except ValueError as error:
+        raise InvalidRequest("page_token", "is not a token that ListAssistants gave") from error

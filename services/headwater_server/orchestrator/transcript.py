@@ -1,0 +1,218 @@
+"""What an answer has said so far: the one place that numbers events and builds the terminal message.
+
+Pure logic: no I/O, no clock, no tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import google_crc32c
+
+from headwater.v1 import answer_pb2, source_pb2
+from headwater.v1.answer_pb2 import AnswerChunk
+
+MAX_TEXT_BYTES = 1024 * 1024
+MAX_EVIDENCE = 1000
+MAX_QUOTE_BYTES = 512
+BATCH_BYTES = 1024 * 1024
+"""How large one `retrieved` event may grow: well under the 4 MiB of a message."""
+
+ESTIMATED_BYTES_A_TOKEN = 4
+
+
+class RuleBrokenError(Exception):
+    """An event was offered that the rules of the stream do not allow here; a defect of whoever offered it."""
+
+
+class Transcript:
+    """The events of one answer in order, and the answer they add up to.
+
+    Each `add_…` returns the numbered chunk to send. Chunks are never changed once they are returned.
+
+    Args:
+        header: What is known of the answer before anything has happened; name, request_id, prompt, labels, create_time.
+    """
+
+    def __init__(self, header: answer_pb2.Answer) -> None:
+        self._header = header
+        self._sequence = 0
+        self._text: list[str] = []
+        self._text_bytes = 0
+        self._encoded = bytearray()
+        self._crc = 0
+        self._sources: dict[str, source_pb2.Source] = {}
+        self._searched = False
+        self._citations: list[answer_pb2.Citation] = []
+        self._evidence = 0
+        self._reasoning_bytes = 0
+        self._terminal: answer_pb2.Answer | None = None
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the last event; 0 before the first."""
+        return self._sequence
+
+    @property
+    def text_bytes(self) -> int:
+        """The length of the text so far, in bytes of UTF-8."""
+        return self._text_bytes
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of text fit."""
+        return MAX_TEXT_BYTES - self._text_bytes
+
+    @property
+    def sources(self) -> list[source_pb2.Source]:
+        """The sources, in order of rank."""
+        return list(self._sources.values())
+
+    @property
+    def terminal(self) -> answer_pb2.Answer | None:
+        """The terminal message, once it was added."""
+        return self._terminal
+
+    def add_started(self, assistant: str) -> AnswerChunk:
+        """The first event."""
+        self._require(self._sequence == 0, "started comes first, once")
+        started = answer_pb2.AnswerStarted(
+            answer=self._header.name,
+            chat=self._header.chat,
+            assistant=assistant,
+            create_time=self._header.create_time,
+        )
+        return self._numbered(AnswerChunk(started=started))
+
+    def add_retrieved(
+        self, sources: Iterable[source_pb2.Source], statistics: source_pb2.RetrievalStatistics
+    ) -> list[AnswerChunk]:
+        """The sources, numbered from "1", in as many events as their size asks for; the last carries the statistics."""
+        self._require(self._sequence > 0 and not self._searched, "retrieved comes after started, before text")
+        self._searched = True
+        batches: list[list[source_pb2.Source]] = [[]]
+        size = 0
+        for number, found in enumerate(sources, start=1):
+            source = source_pb2.Source()
+            source.CopyFrom(found)
+            source.id = str(number)
+            source.disposition = source_pb2.SOURCE_DISPOSITION_RETRIEVED
+            self._sources[source.id] = source
+            size += source.ByteSize()
+            if size > BATCH_BYTES and batches[-1]:
+                batches.append([])
+                size = source.ByteSize()
+            batches[-1].append(source)
+        events = [answer_pb2.SourcesRetrieved(sources=batch) for batch in batches]
+        events[-1].statistics.CopyFrom(statistics)
+        return [self._numbered(AnswerChunk(retrieved=event)) for event in events]
+
+    def add_text(self, text: str) -> AnswerChunk:
+        """Text to append; not empty, and no more than there is room for."""
+        self._require_speech()
+        encoded = text.encode()
+        self._require(0 < len(encoded) <= self.room, "a text delta is not empty, and fits")
+        chunk = AnswerChunk(text=answer_pb2.TextDelta(text=text, offset_bytes=self._text_bytes))
+        self._text.append(text)
+        self._text_bytes += len(encoded)
+        self._encoded += encoded
+        self._crc = google_crc32c.extend(self._crc, encoded)
+        return self._numbered(chunk)
+
+    def add_reasoning(self, text: str) -> AnswerChunk:
+        """A piece of the model's visible thinking; not empty."""
+        self._require_speech()
+        self._require(bool(text), "a reasoning delta is not empty")
+        self._reasoning_bytes += len(text.encode())
+        return self._numbered(AnswerChunk(reasoning=answer_pb2.ReasoningDelta(text=text)))
+
+    def add_citation(self, citation: answer_pb2.Citation) -> AnswerChunk | None:
+        """A citation; what does not hold is left out, and with it, if nothing is left, the citation (None)."""
+        self._require_speech()
+        if not self._spans_text(citation.start_byte, citation.end_byte):
+            return None
+        room = MAX_EVIDENCE - self._evidence
+        evidence = [item for item in citation.evidence if self._holds(item)][:room]
+        if not evidence:
+            return None
+        kept = answer_pb2.Citation(start_byte=citation.start_byte, end_byte=citation.end_byte, evidence=evidence)
+        self._evidence += len(evidence)
+        self._citations.append(kept)
+        for item in evidence:
+            self._sources[item.source_id].disposition = source_pb2.SOURCE_DISPOSITION_CITED
+        return self._numbered(AnswerChunk(citation=kept))
+
+    def add_answer(self, ending: answer_pb2.Answer) -> AnswerChunk:
+        """The terminal message: what the ending says, and all that has happened.
+
+        Args:
+            ending: state, finish_reason, abstain_reason, assistant, model_version, usage, timings, complete_time, and
+                in `sources` the ids and dispositions of those that the assistant was shown.
+        """
+        self._require(self._searched and self._terminal is None, "the answer comes last, once, after retrieved")
+        for shown in ending.sources:
+            source = self._sources.get(shown.id)
+            presented = shown.disposition >= source_pb2.SOURCE_DISPOSITION_PRESENTED
+            if source is not None and presented and source.disposition == source_pb2.SOURCE_DISPOSITION_RETRIEVED:
+                source.disposition = source_pb2.SOURCE_DISPOSITION_PRESENTED
+        answer = self.answer_so_far()
+        for name in ("assistant", "model_version", "state", "finish_reason", "abstain_reason"):
+            setattr(answer, name, getattr(ending, name))
+        answer.usage.MergeFrom(ending.usage)
+        answer.timings.MergeFrom(ending.timings)
+        answer.complete_time.MergeFrom(ending.complete_time)
+        answer.last_sequence = self._sequence + 1
+        self._terminal = answer
+        return self._numbered(AnswerChunk(answer=answer))
+
+    def answer_so_far(self) -> answer_pb2.Answer:
+        """The answer as far as it has come, RUNNING."""
+        answer = answer_pb2.Answer()
+        answer.CopyFrom(self._header)
+        answer.state = answer_pb2.ANSWER_STATE_RUNNING
+        answer.text = "".join(self._text)
+        answer.sources.extend(self._sources.values())
+        answer.citations.extend(self._citations)
+        answer.last_sequence = self._sequence
+        answer.text_crc32c = self._crc
+        return answer
+
+    def estimated_usage(self) -> answer_pb2.Usage:
+        """Counts of tokens estimated from what was said, for answers whose provider never told."""
+        output = self._text_bytes + self._reasoning_bytes
+        return answer_pb2.Usage(
+            output_tokens=-(-output // ESTIMATED_BYTES_A_TOKEN),
+            origin=answer_pb2.USAGE_ORIGIN_ESTIMATED,
+            partial=True,
+        )
+
+    def _numbered(self, chunk: AnswerChunk) -> AnswerChunk:
+        self._sequence += 1
+        chunk.sequence = self._sequence
+        return chunk
+
+    def _require_speech(self) -> None:
+        self._require(self._searched and self._terminal is None, "speech comes after retrieved, before the answer")
+
+    @staticmethod
+    def _require(allowed: bool, rule: str) -> None:
+        if not allowed:
+            raise RuleBrokenError(rule)
+
+    def _spans_text(self, start: int, end: int) -> bool:
+        return 0 <= start < end <= self._text_bytes and self._is_boundary(start) and self._is_boundary(end)
+
+    def _is_boundary(self, offset: int) -> bool:
+        return offset == self._text_bytes or self._encoded[offset] & 0xC0 != 0x80
+
+    def _holds(self, evidence: answer_pb2.Evidence) -> bool:
+        return evidence.source_id in self._sources and len(evidence.quote.encode()) <= MAX_QUOTE_BYTES
+
+
+def header(
+    *, name: str, request_id: str, prompt: str, labels: Mapping[str, str], created_at: float
+) -> answer_pb2.Answer:
+    """What is known of an answer when it begins; `created_at` in seconds since 1970."""
+    answer = answer_pb2.Answer(name=name, request_id=request_id, prompt=prompt, labels=labels)
+    answer.create_time.FromMicroseconds(round(created_at * 1_000_000))
+    return answer

@@ -1,0 +1,91 @@
+"""The three limits of an answer, kept by one task instead of a timer for each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import anyio
+
+from headwater_server.errors import Reason, ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds; see `headwater.v1.AnswerLimits`."""
+
+    first_token: float
+    between_tokens: float
+    total: float
+
+
+class Expired(Enum):
+    """Which limit was reached."""
+
+    FIRST_TOKEN = auto()
+    BETWEEN_TOKENS = auto()
+    TOTAL = auto()
+
+
+class Watchdog:
+    """Notes when something was said, and cancels a scope when a limit is reached.
+
+    Args:
+        limits: The limits.
+        start: When the request arrived, by `anyio.current_time`.
+    """
+
+    def __init__(self, limits: Limits, *, start: float) -> None:
+        self._limits = limits
+        self._start = start
+        self._last: float | None = None
+        self.first_token: float | None = None
+        """When the first text or reasoning came, by `anyio.current_time`."""
+        self.expired: Expired | None = None
+        """Which limit was reached, once one was."""
+
+    def heard(self) -> None:
+        """Notes that text or reasoning came."""
+        self._last = anyio.current_time()
+        if self.first_token is None:
+            self.first_token = self._last
+
+    async def watch(self, scope: anyio.CancelScope) -> None:
+        """Cancels `scope` when a limit is reached; runs until it is cancelled itself."""
+        while True:
+            due, limit = self._next()
+            if anyio.current_time() >= due:
+                self.expired = limit
+                scope.cancel()
+                return
+            await anyio.sleep_until(due)
+
+    def _next(self) -> tuple[float, Expired]:
+        total = self._start + self._limits.total
+        if self._last is None:
+            return min((self._start + self._limits.first_token, Expired.FIRST_TOKEN), (total, Expired.TOTAL), key=_when)
+        return min(
+            (self._last + self._limits.between_tokens, Expired.BETWEEN_TOKENS), (total, Expired.TOTAL), key=_when
+        )
+
+    def failure(self, *, answer: str, assistant: str) -> ServiceError:
+        """The error that a limit ends a call with: any before the first token, `between_tokens` after it."""
+        provider = assistant.partition("/")[0]
+        metadata = {"answer": answer, "provider": provider}
+        if self.first_token is None:
+            limit = self._limits.first_token if self.expired is Expired.FIRST_TOKEN else self._limits.total
+            return ServiceError(
+                Reason.FIRST_TOKEN_TIMEOUT,
+                f"{assistant} said nothing within {limit:g} s",
+                metadata={**metadata, "limit_seconds": f"{limit:g}"},
+            )
+        limit = self._limits.between_tokens
+        return ServiceError(
+            Reason.STREAM_STALLED,
+            f"{assistant} began, then said nothing for {limit:g} s",
+            metadata={**metadata, "limit_seconds": f"{limit:g}"},
+        )
+
+
+def _when(item: tuple[float, Expired]) -> float:
+    return item[0]

@@ -1,0 +1,109 @@
+"""The catalog's tables, version by version."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+from headwater_server.retrieval.catalog.errors import CatalogNewerError
+
+_VERSION_1 = (
+    """
+    CREATE TABLE settings (
+        key TEXT PRIMARY KEY,
+        value ANY NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE corpora (
+        tenant TEXT NOT NULL,
+        corpus_id TEXT NOT NULL,
+        display_name TEXT NOT NULL,
+        labels TEXT NOT NULL,              -- a JSON object
+        embedder TEXT NOT NULL,
+        deleting INTEGER NOT NULL DEFAULT 0,
+        create_time INTEGER NOT NULL,      -- all times in microseconds since 1970, UTC
+        update_time INTEGER NOT NULL,
+        PRIMARY KEY (tenant, corpus_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE documents (
+        tenant TEXT NOT NULL,
+        corpus_id TEXT NOT NULL,
+        document_id TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        title TEXT NOT NULL,
+        found_title TEXT NOT NULL DEFAULT '',
+        uri TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        found_media_type TEXT NOT NULL DEFAULT '',
+        metadata BLOB NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        state INTEGER NOT NULL,            -- DocumentState
+        error BLOB NOT NULL DEFAULT x'',
+        passage_count INTEGER NOT NULL DEFAULT 0,
+        crashes INTEGER NOT NULL DEFAULT 0,
+        interruptions INTEGER NOT NULL DEFAULT 0,
+        unstored INTEGER NOT NULL DEFAULT 0,   -- changed here, and perhaps not yet in the store
+        deleting INTEGER NOT NULL DEFAULT 0,
+        create_time INTEGER NOT NULL,
+        update_time INTEGER NOT NULL,
+        PRIMARY KEY (tenant, corpus_id, document_id),
+        FOREIGN KEY (tenant, corpus_id) REFERENCES corpora (tenant, corpus_id)
+    ) STRICT
+    """,
+    "CREATE INDEX documents_by_content ON documents (tenant, sha256)",
+    "CREATE INDEX documents_counted ON documents (tenant, corpus_id, deleting, passage_count)",
+    "CREATE INDEX jobs ON documents (crashes + interruptions, revision) WHERE state = 1 AND deleting = 0",
+    "CREATE INDEX jobs_under_way ON documents (state) WHERE state = 2",
+    "CREATE INDEX documents_unfinished ON documents (deleting) WHERE deleting = 1 OR unstored = 1",
+    """
+    CREATE TABLE request_ids (
+        tenant TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        resource TEXT NOT NULL,
+        create_time INTEGER NOT NULL,
+        PRIMARY KEY (tenant, request_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX request_ids_by_age ON request_ids (create_time)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_VERSION_1,)
+"""The statements that lead from version `i` to version `i + 1`. Released ones never change; new ones go at the end."""
+
+
+def migrate(connection: sqlite3.Connection, *, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Brings a catalog to the newest version, each step as a whole or not at all; a new file is at version 0.
+
+    Raises:
+        CatalogNewerError: It is of a version that this program does not know.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(migrations):
+        raise CatalogNewerError(
+            f"the catalog has schema version {version}, and this program knows {len(migrations)}: use the newer program"
+        )
+    for number, statements in enumerate(migrations[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def ensure_settings(connection: sqlite3.Connection) -> bytes:
+    """Fills the settings of a new catalog, and returns its token key."""
+    connection.execute(
+        "INSERT OR IGNORE INTO settings VALUES ('revision', 0), ('token_key', ?)", [secrets.token_bytes(32)]
+    )
+    key: bytes = connection.execute("SELECT value FROM settings WHERE key = 'token_key'").fetchone()[0]
+    return key

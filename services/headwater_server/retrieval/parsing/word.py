@@ -1,0 +1,72 @@
+"""Word documents (DOCX), opened by python-docx."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import docx
+from docx.document import Document as WordDocument
+
+from headwater_server.retrieval.model import ParsedDocument
+from headwater_server.retrieval.parsing.archive import check_archive
+from headwater_server.retrieval.parsing.errors import DocumentUnreadableError
+from headwater_server.retrieval.parsing.limits import ParseLimits
+from headwater_server.retrieval.parsing.parser import SourceFile
+from headwater_server.retrieval.parsing.text import choose_title
+from headwater_server.retrieval.parsing.word_body import Styles, read_body
+
+_HEADING_NAME = re.compile(r"^heading ([1-9])$", re.I)
+_TITLE_NAMES = {"title"}
+_MAX_BASED_ON = 20
+
+
+def parse_word(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
+    """Read a Word document; a `Parser`. Locations are paragraphs.
+
+    Counted are all paragraphs (`w:p`) of the body in document order, from 1: empty ones and those in tables and content
+    controls included, those in text boxes not. A table's row is a line, its cells joined by " | ", and its location
+    spans the paragraphs of its cells. Text that tracked changes deleted, field codes, headers, footers, footnotes,
+    comments and text boxes are left out.
+    """
+    check_archive(file.content, limits=limits)
+    document = _open(file.content)
+    blocks = tuple(read_body(document.element.body, _styles(document), limits=limits))
+    if not blocks:
+        raise DocumentUnreadableError("the document has no text (pictures are not read)")
+    heading = next((block.text for block in blocks if block.level), "")
+    title = choose_title(document.core_properties.title, heading, name=file.name)
+    return ParsedDocument(title, file.media_type, "paragraph", blocks)
+
+
+def _open(content: bytes) -> WordDocument:
+    try:
+        document = docx.Document(io.BytesIO(content))
+        has_body = document.element.body is not None
+    except Exception as error:  # python-docx answers a malformed package with whatever exception comes of it
+        raise DocumentUnreadableError(
+            "the document is damaged, or not a Word document (.docx), and cannot be opened"
+        ) from error
+    if not has_body:
+        raise DocumentUnreadableError("the Word document has no body")
+    return document
+
+
+def _styles(document: WordDocument) -> Styles:
+    """Return the heading level of every paragraph style that has one, itself or through the styles it is based on."""
+    levels: dict[str, int] = {}
+    lists: set[str] = set()
+    for style in document.styles:
+        ancestor = style
+        for _ in range(_MAX_BASED_ON):
+            if ancestor is None:
+                break
+            name = ancestor.name or ""
+            if match := _HEADING_NAME.match(name):
+                levels.setdefault(style.style_id, int(match[1]))
+            elif name.lower() in _TITLE_NAMES:
+                levels.setdefault(style.style_id, 1)
+            elif name.lower().startswith("list"):
+                lists.add(style.style_id)
+            ancestor = getattr(ancestor, "base_style", None)
+    return Styles(levels, frozenset(lists))

@@ -1,0 +1,1 @@
+"""The store: passages with their vectors, and the search over them."""

@@ -1,0 +1,258 @@
+"""Keeping the shards in step with the truth."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import time
+from collections import OrderedDict
+from itertools import chain
+from pathlib import Path
+
+from headwater_server.retrieval.store.index.shard import Progress, Shard, ShardBroken, discard, read_progress
+from headwater_server.retrieval.store.truth.connection import reading
+from headwater_server.retrieval.store.truth.reader import (
+    CorpusState,
+    corpora_changed_since,
+    corpus_rows,
+    get_corpus,
+    latest_version,
+    passage_rows,
+    passages_after,
+    removed_since,
+)
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""How many passages a step adds; a query waits no longer than for one step."""
+MOST_OPEN = 32
+"""How many shards are open at once; each has a thread, and its vectors in memory."""
+FLUSH_AFTER_PASSAGES = 20_000
+MOST_DEAD = 20_000
+"""A shard with more removed passages than this, and more than its corpus has, is made anew when it is next opened."""
+_LONGEST_PAUSE = 60.0
+
+
+class Shards:
+    """All shards, opened as needed, caught up step by step. Not thread-safe.
+
+    Args:
+        truth: A connection that reads.
+        directory: Where the shards are.
+        flush_seconds: How long what was applied waits to be flushed.
+    """
+
+    def __init__(self, truth: sqlite3.Connection, directory: Path, *, flush_seconds: float) -> None:
+        self._truth = truth
+        self._directory = directory
+        self._flush_seconds = flush_seconds
+        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._corpora: set[int] = set()
+        self._lagging: dict[int, int] = {}  # corpus row → version up to which its shard is known to be in step
+        self._seen = 0
+        self._failures: dict[int, tuple[int, float]] = {}  # corpus row → how often in a row, not again before
+        self._flush_at: float | None = None
+        self.flushed: list[tuple[int, int]] = []
+        """Corpora with the version up to which removals were flushed; for the owner to take away."""
+
+    @property
+    def applied(self) -> int:
+        """The version up to which every shard has applied every write."""
+        return min(self._lagging.values(), default=self._seen)
+
+    def start(self) -> None:
+        """Looks at what there is; removes what belongs to no corpus."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.refresh()
+        for entry in self._directory.iterdir():
+            if entry.is_dir() and not (entry.name.isdecimal() and int(entry.name) in self._corpora):
+                shutil.rmtree(entry)
+
+    def refresh(self) -> None:
+        """Learns which corpora were written to or deleted since the last time."""
+        with reading(self._truth):
+            latest = latest_version(self._truth)
+            if latest == self._seen:
+                return
+            changed = corpora_changed_since(self._truth, self._seen)
+            existing = corpus_rows(self._truth)
+        for state in changed:
+            self._note_change(state)
+        for row in self._corpora - existing:
+            self._forget(row)
+        self._corpora = existing
+        self._seen = latest
+
+    def _note_change(self, state: CorpusState) -> None:
+        if state.row in self._lagging:
+            return
+        if state.row in self._corpora:
+            self._lagging[state.row] = self._seen
+            return
+        progress = read_progress(self._path(state.row), dimension=state.dimension)
+        if progress is not None:
+            self.flushed.append((state.row, progress.removed))
+        if progress is None or progress.applied != state.version:
+            self._lagging[state.row] = 0 if progress is None else min(progress.applied, state.version - 1)
+
+    def is_current(self, corpus: CorpusState) -> bool:
+        """Whether a corpus's shard is open, has applied every write to the corpus, and was compared with the truth."""
+        shard = self._open.get(corpus.row)
+        return shard is not None and shard.verified and shard.progress.applied == corpus.version
+
+    def is_due(self, corpus: int) -> bool:
+        """Whether `step` has something to do for a corpus now."""
+        return corpus in self._lagging and not self._paused(corpus)
+
+    def get(self, corpus: CorpusState) -> Shard | None:
+        """The shard of a corpus as it is; None if it cannot be used now."""
+        if self._paused(corpus.row):
+            return None
+        try:
+            shard = self._opened(corpus)
+        except (ShardBroken, OSError) as error:
+            self.broken(corpus.row, error)
+            return None
+        if not shard.verified:
+            self._lagging.setdefault(corpus.row, min(shard.progress.applied, corpus.version - 1))
+        return shard
+
+    def next_lagging(self) -> int | None:
+        """A corpus for which `step` has something to do."""
+        return next(filter(self.is_due, self._lagging), None)
+
+    def step(self, row: int) -> None:
+        """Applies the next part of what a corpus's shard lacks."""
+        with reading(self._truth):
+            corpus = get_corpus(self._truth, row)
+            if corpus is None:
+                self._forget(row)
+                return
+            if corpus.passages == 0 and row not in self._open:  # nothing to find; a shard left on the disk can wait
+                self._lagging.pop(row)
+                return
+            try:
+                shard = self._opened(corpus)
+                complete = self._apply(shard, corpus)
+            except (ShardBroken, OSError) as error:
+                self.broken(row, error)
+                return
+        if complete:
+            self._lagging.pop(row, None)
+            self._failures.pop(row, None)
+        if shard.unflushed and self._flush_at is None:
+            self._flush_at = time.monotonic() + self._flush_seconds
+        if shard.unflushed >= FLUSH_AFTER_PASSAGES:
+            self._flush(row, shard)
+
+    def _apply(self, shard: Shard, corpus: CorpusState) -> bool:
+        """Applies removals and the next passages; returns whether that was all."""
+        before = shard.progress
+        gone = removed_since(self._truth, corpus.row, before.removed)
+        rows = list(chain.from_iterable(range(a, min(b, before.passage) + 1) for a, b in gone))
+        batch = passages_after(self._truth, corpus.row, before.passage, limit=BATCH)
+        if rows:
+            shard.remove(rows)
+        if batch:
+            shard.add(batch)
+        complete = len(batch) < BATCH
+        shard.progress = Progress(
+            passage=batch[-1].row if batch else before.passage,
+            removed=corpus.version,
+            applied=corpus.version if complete else before.applied,
+            dead=before.dead + len(rows),
+        )
+        if shard.progress != before:
+            shard.unflushed = max(shard.unflushed, 1)
+        if complete and not shard.verified:
+            self._verify(shard, corpus)
+        return complete
+
+    def _verify(self, shard: Shard, corpus: CorpusState) -> None:
+        """Compares a shard that has just come into step with the truth: files can lose entries without a word."""
+        rows, expected = shard.rows(), passage_rows(self._truth, corpus.row)
+        if rows != expected:
+            raise ShardBroken(f"it lacks {len(expected - rows)} passages and has {len(rows - expected)} that are not")
+        shard.verified = True
+
+    def flush_when_due(self, *, now: bool = False) -> None:
+        """Flushes what waits for it, if it has waited long enough or at once."""
+        if self._flush_at is None or not (now or time.monotonic() >= self._flush_at):
+            return
+        self._flush_at = None
+        for row, shard in list(self._open.items()):
+            if shard.unflushed:
+                self._flush(row, shard)
+
+    def seconds_until_due(self) -> float | None:
+        """How long `flush_when_due`, or a paused corpus, may still wait; None if nothing does."""
+        due = [at for row, (_, at) in self._failures.items() if row in self._lagging]
+        if self._flush_at is not None:
+            due.append(self._flush_at)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def close(self) -> None:
+        """Flushes and closes every shard."""
+        self.flush_when_due(now=True)
+        while self._open:
+            self._close(next(iter(self._open)), seal=True)
+
+    def broken(self, row: int, error: ShardBroken | OSError) -> None:
+        """Throws a shard away, to be made anew from the truth; at once the first time, then with longer pauses."""
+        times = self._failures.get(row, (0, 0.0))[0] + 1
+        pause = 0.0 if times == 1 else min(2.0 ** (times - 2), _LONGEST_PAUSE)
+        log.warning("the index of corpus %d is made anew in %.0f s: %s", row, pause, error)
+        self._failures[row] = (times, time.monotonic() + pause)
+        self._close(row, seal=False)
+        discard(self._path(row))
+        self._lagging[row] = 0
+
+    def _paused(self, row: int) -> bool:
+        return row in self._failures and time.monotonic() < self._failures[row][1]
+
+    def _path(self, row: int) -> Path:
+        return self._directory / str(row)
+
+    def _opened(self, corpus: CorpusState) -> Shard:
+        shard = self._open.get(corpus.row)
+        if shard is not None:
+            self._open.move_to_end(corpus.row)
+            return shard
+        while len(self._open) >= MOST_OPEN:
+            oldest, idle = next(iter(self._open.items()))
+            if idle.unflushed:
+                self._flush(oldest, idle)
+            self._close(oldest, seal=True)
+        path = self._path(corpus.row)
+        progress = read_progress(path, dimension=corpus.dimension)
+        if progress is None or progress.dead > max(MOST_DEAD, corpus.passages):
+            shard = Shard.create(path, dimension=corpus.dimension, version=corpus.version)
+        else:
+            shard = Shard.load(path, dimension=corpus.dimension)
+        self._open[corpus.row] = shard
+        return shard
+
+    def _flush(self, row: int, shard: Shard) -> None:
+        try:
+            shard.flush()
+        except (ShardBroken, OSError) as error:
+            self.broken(row, error)
+        else:
+            self.flushed.append((row, shard.progress.removed))
+
+    def _close(self, row: int, *, seal: bool) -> None:
+        shard = self._open.pop(row, None)
+        if shard is None:
+            return
+        try:
+            shard.close(seal=seal)
+        except (ShardBroken, OSError) as error:
+            log.warning("the index of corpus %d did not close: %s", row, error)
+
+    def _forget(self, row: int) -> None:
+        self._close(row, seal=False)
+        self._lagging.pop(row, None)
+        self._failures.pop(row, None)
+        discard(self._path(row))

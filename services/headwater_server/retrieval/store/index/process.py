@@ -1,0 +1,149 @@
+"""The index process: `python -m headwater_server.retrieval.store.index.process DATABASE DIRECTORY PARENT …`.
+
+It holds the interpreter's lock for long moments, which is why it is not a thread of the server. It reads the truth by
+itself; on its standard input come searches and the news that the truth has changed, on its standard output go answers.
+It ends when its input does, and on Linux also at once when its parent dies.
+
+In come `("search", number, query)` and `("changed",)`. Out go `("result", number, result)`,
+`("failed", number, name of the error, message)`, `("applied", version)`, `("flushed", [(corpus row, version)])` and
+`("log", level, message)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import logging
+import os
+import select
+import shutil
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+
+from headwater_server.retrieval.store.index.catch_up import Shards
+from headwater_server.retrieval.store.index.framing import Frames, Message, encode
+from headwater_server.retrieval.store.index.search import Searcher
+from headwater_server.retrieval.store.index.wire import dump_result, load_query
+from headwater_server.retrieval.store.protocol import StoreError
+from headwater_server.retrieval.store.truth.connection import open_reader
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 18
+_PR_SET_PDEATHSIG = 1
+
+
+class IndexServer:
+    """Serves searches from pipes, and catches the index up between them."""
+
+    def __init__(self, database: Path, directory: Path, *, flush_seconds: float, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        truth = open_reader(database)
+        self._shards = Shards(truth, directory, flush_seconds=flush_seconds)
+        self._searcher = Searcher(truth, self._shards)
+        self._frames = Frames()
+        self._waiting: deque[Message] = deque()
+        self._told = -1
+
+    def run(self) -> None:
+        """Serves until the source ends."""
+        self._shards.start()
+        while self._receive():
+            if self._waiting:
+                self._answer(self._waiting.popleft())
+            elif (row := self._shards.next_lagging()) is not None:
+                self._shards.step(row)
+            self._shards.flush_when_due()
+            self._report()
+        self._shards.close()
+
+    def _receive(self) -> bool:
+        """Takes what has come; waits for it only where there is nothing to do. False once the source has ended."""
+        busy = self._waiting or self._shards.next_lagging() is not None
+        timeout = 0.0 if busy else self._shards.seconds_until_due()
+        ready, _, _ = select.select([self._source], [], [], timeout)
+        if ready:
+            data = os.read(self._source, _READ_BYTES)
+            if not data:
+                return False
+            self._waiting.extend(self._frames.feed(data))
+        return True
+
+    def _answer(self, message: Message) -> None:
+        if message[0] == "changed":
+            self._shards.refresh()
+            return
+        _, number, query = message
+        try:
+            result = self._searcher.search(load_query(query))
+        except (StoreError, ValueError) as error:
+            self.send(("failed", number, type(error).__name__, str(error)))
+        else:
+            self.send(("result", number, dump_result(result)))
+
+    def _report(self) -> None:
+        if self._shards.applied != self._told:
+            self._told = self._shards.applied
+            self.send(("applied", self._told))
+        if self._shards.flushed:
+            self.send(("flushed", self._shards.flushed))
+            self._shards.flushed = []
+
+    def send(self, message: Message) -> None:
+        """Sends a message to the parent."""
+        frame = memoryview(encode(message))
+        while frame:
+            frame = frame[os.write(self._sink, frame) :]
+
+
+class _ParentLog(logging.Handler):
+    """Hands log records to the parent, whose log has one form and one place."""
+
+    def __init__(self, sink: int) -> None:
+        super().__init__(logging.INFO)
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        frame = encode(("log", record.levelno, record.getMessage()))
+        os.write(self._sink, frame)
+
+
+def _end_with(parent: int) -> None:
+    """Lets the kernel end this process when its parent dies, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        sys.exit(1)
+
+
+def main() -> None:
+    """Runs the index process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("database", type=Path)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("parent", type=int)
+    parser.add_argument("--flush-seconds", type=float, required=True)
+    parser.add_argument("--anew", action="store_true", help="throw the index away and make it anew")
+    arguments = parser.parse_args()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    _end_with(arguments.parent)
+    sink = os.dup(1)
+    os.dup2(2, 1)  # whatever prints must not print into the frames
+    logging.basicConfig(handlers=[_ParentLog(sink)], level=logging.INFO)
+
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    with (arguments.directory.parent / f"{arguments.directory.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held for a moment yet by the process of a parent that has just been killed
+        if arguments.anew:
+            shutil.rmtree(arguments.directory)
+        flush_seconds: float = arguments.flush_seconds
+        IndexServer(arguments.database, arguments.directory, flush_seconds=flush_seconds, source=0, sink=sink).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The truth: everything that was acknowledged, in one SQLite database."""

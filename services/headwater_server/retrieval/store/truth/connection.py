@@ -1,0 +1,87 @@
+"""Connections to the truth."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headwater_server.retrieval.store.protocol import StoreFull, StoreUnavailable
+from headwater_server.retrieval.store.truth.schema import migrate
+
+_BUSY_SECONDS = 10.0
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # the second for limits of size, quotas of disk
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes; creates the database or brings it to this version.
+
+    A commit is on the disk when it returns: WAL with synchronous=FULL.
+    """
+    with translated_errors():
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; each `reading` sees one moment."""
+    with translated_errors():
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """A read transaction: all that is read inside is of one moment, not earlier than the entry."""
+    connection.execute("BEGIN")
+    try:
+        connection.execute("SELECT 1 FROM corpora LIMIT 1").fetchone()  # a deferred transaction begins with a read
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """A write transaction: committed when the block ends, undone when it raises.
+
+    Raises:
+        StoreFull: The disk or the quota is exhausted; nothing was written.
+        StoreUnavailable: The database cannot be written for another reason; nothing was written.
+    """
+    with translated_errors():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite undoes some failed transactions by itself
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """SQLite's errors as the store's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code in _FULL:
+            raise StoreFull(f"the disk or the store's quota is full; nothing was written ({error})") from error
+        if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
+            raise StoreUnavailable(f"the store's database failed: {error}") from error
+        raise

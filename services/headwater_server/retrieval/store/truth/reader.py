@@ -1,0 +1,183 @@
+"""Reading the truth. Every function reads inside a transaction that its caller has begun with `reading`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from headwater.v1 import filter_pb2
+from headwater_server.retrieval.model import Location
+from headwater_server.retrieval.store.filter_sql import MAX_COMPARISONS, compile_filter, count_comparisons
+from headwater_server.retrieval.store.filters import matches
+from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, Vector
+from headwater_server.retrieval.store.truth.records import DOCUMENT_COLUMNS, load_location, load_vector, to_document
+
+_MOST_VARIABLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusState:
+    """A corpus as it stands."""
+
+    row: int
+    dimension: int
+    version: int
+    """Of the last write to it."""
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with its document, as they stand."""
+
+    row: int
+    corpus_row: int
+    document: DocumentRecord
+    passage_id: str
+    ordinal: int
+    heading: str
+    location: Location | None
+    text: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class PassageToIndex:
+    """What the index needs of a passage."""
+
+    row: int
+    document_row: int
+    heading: str
+    text: str
+    vector: Vector
+
+
+def latest_version(connection: sqlite3.Connection) -> int:
+    """The version of the last write that the connection sees; 0 before the first."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+_STATE_COLUMNS = "id, dimension, version, passages"
+
+
+def find_corpus(connection: sqlite3.Connection, corpus: CorpusKey) -> CorpusState | None:
+    """A corpus, or None if there is none of that name."""
+    row = connection.execute(
+        f"SELECT {_STATE_COLUMNS} FROM corpora WHERE tenant = ? AND corpus_id = ?",  # noqa: S608 (our own names)
+        (corpus.tenant, corpus.corpus_id),
+    ).fetchone()
+    return None if row is None else CorpusState(*row)
+
+
+def get_corpus(connection: sqlite3.Connection, corpus_row: int) -> CorpusState | None:
+    """A corpus by its row, or None if it has been deleted."""
+    row = connection.execute(
+        f"SELECT {_STATE_COLUMNS} FROM corpora WHERE id = ?",  # noqa: S608 (our own names)
+        (corpus_row,),
+    ).fetchone()
+    return None if row is None else CorpusState(*row)
+
+
+def corpora_changed_since(connection: sqlite3.Connection, version: int) -> list[CorpusState]:
+    """The corpora written to after a version."""
+    rows = connection.execute(
+        f"SELECT {_STATE_COLUMNS} FROM corpora WHERE version > ?",  # noqa: S608 (our own names)
+        (version,),
+    )
+    return [CorpusState(*row) for row in rows]
+
+
+def corpus_rows(connection: sqlite3.Connection) -> set[int]:
+    """The rows of all corpora."""
+    return {row for (row,) in connection.execute("SELECT id FROM corpora")}
+
+
+def passages_after(connection: sqlite3.Connection, corpus_row: int, after: int, *, limit: int) -> list[PassageToIndex]:
+    """The next passages of a corpus, in the order of their ids."""
+    rows = connection.execute(
+        "SELECT id, document_row, heading, text, vector FROM passages WHERE corpus_row = ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (corpus_row, after, limit),
+    )
+    return [
+        PassageToIndex(row, document_row, heading, text, load_vector(vector))
+        for row, document_row, heading, text, vector in rows
+    ]
+
+
+def passage_rows(connection: sqlite3.Connection, corpus_row: int) -> set[int]:
+    """The rows of all passages of a corpus."""
+    return {row for (row,) in connection.execute("SELECT id FROM passages WHERE corpus_row = ?", (corpus_row,))}
+
+
+def removed_since(connection: sqlite3.Connection, corpus_row: int, version: int) -> list[tuple[int, int]]:
+    """The ranges of ids, both inclusive, of the passages that ceased to be after a version."""
+    rows = connection.execute(
+        "SELECT removed_first, removed_last FROM changes"
+        " WHERE corpus_row = ? AND version > ? AND removed_first IS NOT NULL",
+        (corpus_row, version),
+    )
+    return rows.fetchall()
+
+
+def matching_documents(connection: sqlite3.Connection, corpus_row: int, condition: filter_pb2.Filter) -> set[int]:
+    """The rows of the documents of a corpus that fulfil a filter."""
+    if count_comparisons(condition) > MAX_COMPARISONS:
+        rows = connection.execute(
+            f"SELECT id, {DOCUMENT_COLUMNS} FROM documents WHERE corpus_row = ?",  # noqa: S608 (our own names)
+            (corpus_row,),
+        )
+        return {row[0] for row in rows if matches(condition, to_document(row[1:]))}
+    sql, values = compile_filter(condition, corpus_row)
+    rows = connection.execute(
+        f"SELECT id FROM documents WHERE corpus_row = ? AND {sql}",  # noqa: S608 (compiled; its values are bound)
+        (corpus_row, *values),
+    )
+    return {row[0] for row in rows}
+
+
+def all_documents(connection: sqlite3.Connection, corpus_row: int) -> set[int]:
+    """The rows of the documents of a corpus."""
+    return {row for (row,) in connection.execute("SELECT id FROM documents WHERE corpus_row = ?", (corpus_row,))}
+
+
+def load_vectors(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Vector]:
+    """The vectors of those of the passages that still are."""
+    found: dict[int, Vector] = {}
+    for part in _parts(rows):
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT id, vector FROM passages WHERE id IN ({marks})"  # noqa: S608 (marks only)
+        found.update((row, load_vector(vector)) for row, vector in connection.execute(sql, part))
+    return found
+
+
+def load_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredPassage]:
+    """Those of the passages that still are."""
+    found: dict[int, StoredPassage] = {}
+    for part in _parts(rows):
+        marks = ",".join("?" * len(part))
+        sql = (
+            "SELECT p.id, p.corpus_row, p.passage_id, p.ordinal, p.heading, p.location, p.text, p.vector,"  # noqa: S608 (marks and our own names)
+            f" {DOCUMENT_COLUMNS} FROM passages p JOIN documents d ON d.id = p.document_row WHERE p.id IN ({marks})"
+        )
+        for row, corpus_row, passage_id, ordinal, heading, location, text, vector, *document in connection.execute(
+            sql, part
+        ):
+            found[row] = StoredPassage(
+                row=row,
+                corpus_row=corpus_row,
+                document=to_document(document),
+                passage_id=passage_id,
+                ordinal=ordinal,
+                heading=heading,
+                location=load_location(location),
+                text=text,
+                vector=load_vector(vector),
+            )
+    return found
+
+
+def _parts(rows: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (rows[start : start + _MOST_VARIABLES] for start in range(0, len(rows), _MOST_VARIABLES))

@@ -1,0 +1,128 @@
+"""What a worker does with a document: reads, splits and embeds it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from headwater_server.errors import Reason
+from headwater_server.retrieval.embedding.errors import EmbedderUnavailable
+from headwater_server.retrieval.embedding.protocol import Embedder, Vectors
+from headwater_server.retrieval.model import Passage
+from headwater_server.retrieval.parsing.errors import DocumentError
+from headwater_server.retrieval.parsing.limits import ParseLimits
+from headwater_server.retrieval.splitting.settings import SplitSettings
+
+_BATCH = 32
+"""Passages embedded between two signs of life, and sent in one message: about half a second's work."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """A document to read."""
+
+    content: Path
+    name: str
+    """Its file name, which helps to tell its type."""
+    media_type: str
+    """What the caller says it is; empty if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The document has been read and split. The first piece of a result."""
+
+    title: str
+    media_type: str
+    passage_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The next passages, with their ids and vectors."""
+
+    passages: Sequence[Passage]
+    passage_ids: Sequence[str]
+    vectors: Vectors
+    embedder: str
+    """The fingerprint of the embedder that made them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The document cannot be read; the only piece of its result."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentMissing:
+    """There is no such file; the only piece of its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderMissing:
+    """The worker has no embedder, which is not the document's fault; the last piece of its result."""
+
+    message: str
+
+
+ImportPiece = Split | Embedded | Refused | ContentMissing | EmbedderMissing
+
+
+class ImportTask:
+    """The task of the workers; the embedder is made with the first document that needs it.
+
+    Args:
+        make_embedder: Makes the embedder; picklable.
+        limits: What a document may cost.
+        split: How long passages are.
+    """
+
+    def __init__(self, make_embedder: Callable[[], Embedder], *, limits: ParseLimits, split: SplitSettings) -> None:
+        self._make_embedder = make_embedder
+        self._limits = limits
+        self._split = split
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return self._make_embedder()
+
+    def __call__(self, request: ImportRequest) -> Iterator[ImportPiece]:
+        """Yields the document in pieces."""
+        # Only workers need the libraries that read documents; the service never loads them.
+        from headwater_server.retrieval.splitting.documents import parse_and_split  # noqa: PLC0415 (see above)
+
+        try:
+            document = parse_and_split(
+                request.content,
+                name=request.name,
+                media_type=request.media_type,
+                limits=self._limits,
+                split=self._split,
+            )
+        except DocumentError as error:
+            yield Refused(error.reason, str(error))
+            return
+        except FileNotFoundError:
+            yield ContentMissing()
+            return
+        yield Split(document.title, document.media_type, len(document.passages))
+        try:
+            embedder = self._embedder
+        except EmbedderUnavailable as error:
+            yield EmbedderMissing(str(error))
+            return
+        for start in range(0, len(document.passages), _BATCH):
+            passages = document.passages[start : start + _BATCH]
+            vectors = embedder.embed_documents([passage.text for passage in passages])
+            yield Embedded(passages, [passage_id(passage) for passage in passages], vectors, embedder.fingerprint)
+
+
+def passage_id(passage: Passage) -> str:
+    """A passage's id: the same for the same text at the same place, and for no other within a document."""
+    return f"{passage.ordinal}-{hashlib.sha256(passage.text.encode()).hexdigest()[:16]}"

@@ -1,0 +1,264 @@
+"""What happens around every call: who calls, is the request well-formed, how does it end.
+
+Three interceptors, outermost first: `ErrorInterceptor` turns whatever is raised into a status and logs the call,
+`CallerInterceptor` finds out who calls, `ValidationInterceptor` enforces the rules declared in the protos.
+
+grpc decides by inspection whether a streaming handler is an async generator. The inner interceptors hand on plain
+functions that return async iterators; the outermost makes coroutines of them that write, so that a message of a stream
+passes through one loop and not through three generators.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any, NoReturn, Self, TypeAlias, cast
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from headwater_server.errors import FieldViolation, InvalidRequest, Reason, ServiceError
+from headwater_server.interfaces import LOCAL_TENANT, Caller
+from headwater_server.names import new_id
+from headwater_server.runtime.status import CallStatus, UnauthenticatedError, defect_status, status_of
+
+log = structlog.get_logger("headwater.calls")
+
+# In quotes: grpc's classes are generic in their stubs only.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+Behavior: TypeAlias = "Callable[[Any, Context], Any]"
+
+REQUEST_ID_HEADER = "x-request-id"
+INFRASTRUCTURE = "/grpc."
+"""Health, reflection and channelz: infrastructure's own calls, which carry no credential of ours."""
+
+_caller: ContextVar[Caller] = ContextVar("headwater_caller")
+
+
+def current_caller() -> Caller:
+    """Who made the call that this task serves."""
+    return _caller.get()
+
+
+class _Malformed:
+    """Stands for a request whose bytes are not a protobuf message."""
+
+
+def _behavior_of(handler: Handler) -> Behavior:
+    behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    return cast("Behavior", behavior)
+
+
+def _with_behavior(handler: Handler, behavior: Behavior) -> Handler:
+    if handler.request_streaming:
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+    else:
+        make = (
+            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+        )
+    return make(behavior, handler.request_deserializer, handler.response_serializer)
+
+
+def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Lets a request that is no protobuf message through as `_Malformed`: grpc itself would answer UNKNOWN."""
+    if deserialize is None:
+        return None
+
+    def parse(data: bytes) -> object:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Malformed()
+
+    return parse
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Ends each call that raised with the status its error stands for, and logs each call as one event."""
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        """Wraps the handler; calls to unknown methods stay as grpc answers them."""
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(INFRASTRUCTURE):
+            return handler
+        inner, method = _behavior_of(handler), details.method
+
+        async def unary(request: Any, context: Context) -> Any:
+            with _CallLog(method) as call:
+                try:
+                    return await inner(request, context)
+                except Exception as error:
+                    status = call.failed(error)
+                return await _abort(context, status)
+
+        async def stream(request: Any, context: Context) -> None:
+            with _CallLog(method) as call:
+                try:
+                    async with aclosing(inner(request, context)) as messages:
+                        async for message in messages:
+                            await context.write(message)
+                except Exception as error:
+                    status = call.failed(error)
+                else:
+                    return
+                await _abort(context, status)
+
+        return _with_behavior(handler, stream if handler.response_streaming else unary)
+
+
+async def _abort(context: Context, status: CallStatus) -> NoReturn:
+    await context.abort(status.code, status.message, status.trailing_metadata())
+
+
+class _CallLog:
+    """Logs how a call ended, as one event."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._start = time.monotonic()
+        self._outcome = "OK"
+        self._fields: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def failed(self, error: Exception) -> CallStatus:
+        """Notes a failure and returns the status it ends the call with."""
+        caller = _caller.get(None)
+        status = status_of(error, request_id=caller.request_id if caller else "")
+        if status is None:
+            error_id, status = defect_status()
+            log.error("call.defect", method=self._method, error_id=error_id, exc_info=error)
+        self._outcome = status.code.name
+        self._fields["message"] = status.message
+        if isinstance(error, ServiceError):
+            self._fields["reason"] = error.reason.value
+        return status
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        outcome = self._outcome
+        if kind is not None and outcome == "OK":
+            outcome = "CANCELLED"  # what grpc itself raises into a handler: cancellation
+        caller = _caller.get(None)
+        log.info(
+            "call",
+            method=self._method,
+            status=outcome,
+            milliseconds=round((time.monotonic() - self._start) * 1000, 1),
+            request_id=caller.request_id if caller else "",
+            **self._fields,
+        )
+
+
+class CallerInterceptor(grpc.aio.ServerInterceptor):
+    """Finds out from the credential who calls.
+
+    Args:
+        tokens: Tenant to bearer token. Empty: nobody needs one, and every caller is the tenant `local`.
+    """
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._tokens = dict(tokens)
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        """Wraps the handler."""
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(INFRASTRUCTURE):
+            return handler
+        inner = _behavior_of(handler)
+
+        def behavior(request: Any, context: Context) -> Any:
+            _caller.set(self._caller_of(context))  # seen by all that runs in this call's task
+            return inner(request, context)
+
+        return _with_behavior(handler, behavior)
+
+    def _caller_of(self, context: Context) -> Caller:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = metadata.get(REQUEST_ID_HEADER, "")[:64] or new_id()
+        if not self._tokens:
+            return Caller(LOCAL_TENANT, request_id)
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            for tenant, known in self._tokens.items():
+                if hmac.compare_digest(known.encode(), token.encode()):
+                    return Caller(tenant, request_id, credential=token)
+        raise UnauthenticatedError("this server asks for a token: send `authorization: Bearer …`")
+
+
+class ValidationInterceptor(grpc.aio.ServerInterceptor):
+    """Enforces the rules that stand in the protos; each message of a request stream is checked as it comes."""
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        """Wraps the handler."""
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(INFRASTRUCTURE):
+            return handler
+        inner = _behavior_of(handler)
+
+        def one(request: Any, context: Context) -> Any:
+            check(request)
+            return inner(request, context)
+
+        def many(requests: AsyncIterator[Any], context: Context) -> Any:
+            return inner(_checked(requests), context)
+
+        wrapped = _with_behavior(handler, many if handler.request_streaming else one)
+        deserializer = _lenient(handler.request_deserializer)
+        return cast("Any", wrapped)._replace(request_deserializer=deserializer)  # a named tuple, which the stubs hide
+
+
+async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        check(request)
+        yield request
+
+
+def check(request: Message | _Malformed) -> None:
+    """Checks a request against the rules in the protos.
+
+    Raises:
+        ServiceError: INVALID_FIELD, with one violation a broken rule.
+    """
+    if isinstance(request, _Malformed):
+        raise InvalidRequest("(request)", "the bytes are not a protobuf message of the type this method takes")
+    violations = [
+        FieldViolation(_path(violation.proto.field) or "(request)", _description(violation))
+        for violation in protovalidate.collect_violations(request)
+    ]
+    if not violations:
+        return
+    summary = "; ".join(f"{item.field}: {item.description}" for item in violations[:5])
+    raise ServiceError(
+        Reason.INVALID_FIELD, summary, metadata={"field": violations[0].field}, violations=violations[:100]
+    )
+
+
+def _path(field: Any) -> str:
+    """A violation's field as a path, such as `retrieval.corpora[0]`."""
+    path = ""
+    for element in field.elements if field is not None else ():
+        path += f".{element.field_name}" if path else element.field_name
+        subscript = element.subscript
+        if subscript is not None and subscript.field:
+            path += f"[{subscript.value}]"
+    return path
+
+
+def _description(violation: Any) -> str:
+    """A violation in words: what its field may be, rather than the pattern it breaks."""
+    message = str(violation.proto.message)
+    if violation.proto.rule_id == "string.pattern" and "`\\S`" in message:
+        return "must not be empty or only white space"
+    return message

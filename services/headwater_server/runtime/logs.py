@@ -1,0 +1,73 @@
+"""The log: structured, one event a line, on standard error, with every secret masked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+MASK = "[secret]"
+_SECRET_KEYS = frozenset({"authorization", "api_key", "token", "password", "credential"})
+
+
+def configure(
+    *,
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    style: Literal["auto", "json", "console"] = "auto",
+    secrets: Iterable[str] = (),
+) -> None:
+    """Sets up the process's log.
+
+    Args:
+        level: The least important event that is logged.
+        style: One JSON object a line, or lines for people; `auto` chooses by whether standard error is a terminal.
+        secrets: Values that must never be written, wherever in an event they stand.
+    """
+    for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
+    mask = _Mask(secrets)
+    renderers: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if for_people
+        else [structlog.processors.dict_tracebacks, mask, structlog.processors.JSONRenderer()]
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            mask,
+            *renderers,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class _Mask:
+    """Masks values under telling keys, and known secrets wherever they stand."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for key, value in event.items():
+            event[key] = MASK if key.lower() in _SECRET_KEYS else self._masked(value)
+        return event
+
+    def _masked(self, value: Any) -> Any:
+        match value:
+            case str():
+                for secret in self._secrets:
+                    value = value.replace(secret, MASK)
+                return value
+            case dict():
+                return {key: self._masked(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._masked(item) for item in value]
+            case _:
+                return value

@@ -1,0 +1,299 @@
+"""Settings: a TOML file, `HEADWATER_…` environment variables and flags, in rising order, in one typed place.
+
+A nested setting is a table in the file, and two underscores in the environment: `HEADWATER_LIMITS__FIRST_TOKEN=20`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
+
+
+DEFAULT_PORTS = {"retrieval": 50052, "assistant": 50053}
+"""Where the services listen that stand apart; the orchestrator, and all in one, at 50051."""
+
+
+class SettingsError(Exception):
+    """The settings are not as they must be; the message names each and says where it was set."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitSettings(_Table):
+    """How long an answer may take, in seconds, where the request does not say."""
+
+    first_token: Seconds = 60
+    """Until the first text or reasoning."""
+    between_tokens: Seconds = 30
+    """Between two pieces of text or reasoning."""
+    total: Seconds = 600
+    """Until the end."""
+    heartbeat: Seconds = 15
+    """The silence after which a reader gets a heartbeat."""
+    answers: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """How many answers may run at once; one more is refused with OVERLOADED."""
+
+
+class RetrievalSettings(_Table):
+    """How documents are read and searched."""
+
+    top_k: Annotated[int, Field(ge=1, le=100)] = 8
+    """How many sources at most, where the request does not say."""
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """How many processes parse and embed. Unset: one less than there are CPUs, at least one."""
+    max_document_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)] = 256 * 1024 * 1024
+    """The largest document taken, in bytes."""
+    document_timeout: Seconds = 3600
+    """How long a worker may take for one document, in seconds."""
+    worker_memory_bytes: Annotated[int, Field(ge=256 * 1024 * 1024)] = 2 * 1024**3
+    """How much memory a worker may take, in bytes."""
+    passage_characters: Annotated[int, Field(ge=100, le=4096)] = 1000
+    """About how long a passage is, in characters."""
+
+
+class AssistantSettings(_Table):
+    """One named provider, `[assistants.NAME]`, used as `NAME/model`."""
+
+    api: str
+    """The protocol it speaks, such as `openai-chat`: the name of an entry point of the group `headwater.assistants`."""
+    base_url: str
+    """Where it is, up to and without `/chat/completions`."""
+    api_key: SecretStr | None = None
+    """Its key, if it wants one."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key, instead of `api_key`."""
+    models: tuple[str, ...] = ()
+    """Its models, where it cannot list them itself."""
+    context_tokens: Annotated[int, Field(ge=256)] | None = None
+    """How many tokens its context holds. Unset: unknown, and nothing is left out."""
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    """How many tokens its models write at most. Unset: unknown."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the protocol's implementation takes."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> AssistantSettings:
+        if self.api_key is not None and self.api_key_env is not None:
+            raise ValueError("set api_key or api_key_env, not both")
+        return self
+
+
+class TlsSettings(_Table):
+    """The server's certificate, and whose certificates it trusts."""
+
+    cert: Path | None = None
+    """The server's certificate chain, PEM."""
+    key: Path | None = None
+    """The certificate's private key, PEM."""
+    client_ca: Path | None = None
+    """If set, clients must show a certificate signed by one of these, PEM."""
+    upstream_ca: Path | None = None
+    """Apart: who signs the other services' certificates, PEM. Set, the orchestrator calls them over TLS."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key go together")
+        if self.client_ca is not None and self.cert is None:
+            raise ValueError("client_ca needs cert and key")
+        return self
+
+
+class LogSettings(_Table):
+    """What the log says, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important event that is logged."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """One JSON object a line, or lines for people. `auto`: for people on a terminal, else JSON."""
+
+
+class Settings(BaseSettings):
+    """All settings of a server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWATER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    address: str = "127.0.0.1:50051"
+    """Where gRPC listens, `host:port`; port 0 takes a free one. Apart: 50052 for retrieval, 50053 for the assistant."""
+    insecure: bool = False
+    """Whether to listen beyond loopback without TLS."""
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("headwater", appauthor=False)))
+    """The folder that holds everything. It has one owner at a time."""
+    retrieval_target: str = "127.0.0.1:50052"
+    """Apart: where the orchestrator finds the retrieval service."""
+    assistant_target: str = "127.0.0.1:50053"
+    """Apart: where the orchestrator finds the assistant service."""
+    assistant: str = "builtin/extractive"
+    """The assistant of requests that name none, `provider/model`."""
+    assistants: dict[str, AssistantSettings] = Field(default_factory=dict)
+    """Named providers."""
+    prompt_template: Path | None = None
+    """A template of prompts (Jinja2) in place of the built-in one."""
+    tokens: dict[str, SecretStr] = Field(default_factory=dict)
+    """Tenant to bearer token. Empty: no token is asked for, and there is one tenant, `local`."""
+    channelz: bool = False
+    """Whether to serve channelz, which shows the server's connections to whoever may call it."""
+    drain_notice: Annotated[float, Field(ge=0, le=3600)] = 0
+    """How long to go on taking calls after health says NOT_SERVING, in seconds: longer than callers' health checks."""
+    drain: Seconds = 20
+    """How long running answers may go on after the server was asked to stop, in seconds."""
+    limits: LimitSettings = LimitSettings()
+    """Times and numbers."""
+    retrieval: RetrievalSettings = RetrievalSettings()
+    """Documents and search."""
+    tls: TlsSettings = TlsSettings()
+    """Certificates."""
+    log: LogSettings = LogSettings()
+    """The log."""
+
+    @field_validator("assistants")
+    @classmethod
+    def _names(cls, value: dict[str, AssistantSettings]) -> dict[str, AssistantSettings]:
+        for name in value:
+            if not name or not name[0].isalnum() or not all(c.isalnum() or c in "._-" for c in name):
+                raise ValueError(f"{name!r} is no name for a provider: use letters, digits, `.`, `_`, `-`")
+            if name == "builtin":
+                raise ValueError("`builtin` is the name of the built-in assistant")
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _tokens(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for tenant, token in value.items():
+            if len(token.get_secret_value()) < 16:
+                raise ValueError(f"the token of {tenant!r} is shorter than 16 characters")
+        return value
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret value, so that the log can mask them."""
+        yield from (token.get_secret_value() for token in self.tokens.values())
+        for provider in self.assistants.values():
+            if provider.api_key is not None:
+                yield provider.api_key.get_secret_value()
+            elif provider.api_key_env is not None and os.environ.get(provider.api_key_env):
+                yield os.environ[provider.api_key_env]
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The TOML file, already read."""
+
+    def __init__(self, settings: type[BaseSettings], values: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._values = values
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self._values)
+
+
+def _reading(values: Mapping[str, Any]) -> type[Settings]:
+    """Settings that take `values` as their file, below the environment, below flags."""
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings  # we read neither
+            return init_settings, env_settings, _FileSource(settings_cls, values)
+
+    return Loaded
+
+
+def load(*, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Reads the settings.
+
+    Args:
+        config: The TOML file. None: what `HEADWATER_CONFIG` names; if that is unset, no file.
+        flags: What the command line says, by the settings' own names; nested tables as mappings. None is left out.
+
+    Raises:
+        SettingsError: The file cannot be read, or a setting is unknown or not as it must be.
+    """
+    named = config or (Path(os.environ["HEADWATER_CONFIG"]) if os.environ.get("HEADWATER_CONFIG") else None)
+    values = _read(named) if named is not None else {}
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return _reading(values)(**given)
+    except ValidationError as error:
+        raise SettingsError(_explained(error, named)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def _explained(error: ValidationError, path: Path | None) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such setting"
+        lines.append(f"{name or 'settings'}: {message}")
+    where = f" (flags, HEADWATER_… and {path})" if path else " (flags and HEADWATER_…)"
+    return "; ".join(lines) + where
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as TOML, secrets masked, for `--print-config`."""
+    lines: list[str] = []
+    _write_table(settings.model_dump(mode="json"), (), lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write_table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    plain = {name: value for name, value in values.items() if name not in tables and value is not None}
+    if path and (plain or not tables):
+        lines += ["", f"[{'.'.join(map(_toml_key, path))}]"]
+    lines += [f"{_toml_key(name)} = {_toml_value(value)}" for name, value in plain.items()]
+    for name, value in tables.items():
+        _write_table(value, (*path, name), lines)
+
+
+def _toml_key(name: str) -> str:
+    return name if name and all(c.isascii() and (c.isalnum() or c in "_-") for c in name) else _toml_value(name)
+
+
+def _toml_value(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case list():
+            return "[" + ", ".join(map(_toml_value, value)) + "]"
+        case _:
+            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+            return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
