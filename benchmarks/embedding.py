@@ -1,0 +1,144 @@
+"""What the built-in embedder costs, and how well its vectors alone rank.
+
+    python benchmarks/embedding.py             passages embedded a CPU-second, and CPU of one query
+    python benchmarks/embedding.py --quality   also nDCG@10 of dense retrieval by brute force
+
+Passages are the abstracts of Cranfield and CISI with 100 to 200 words, whole. CPU time is user and system time of the
+process (getrusage), tokenising included, making the embedder not. Rounds alternate between passages and queries, and
+the median and the range of the rounds are shown, because machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater_server.retrieval.embedding import Embedder, MiniLmEmbedder
+
+COLLECTIONS = ("cranfield", "cisi")
+DEFAULT_DATA = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the built-in embedder.")
+    parser.add_argument(
+        "--data", type=Path, default=DEFAULT_DATA, help="folder of cranfield/ and cisi/ (BEIR's layout)"
+    )
+    parser.add_argument("--passages", type=int, default=100, help="passages, and queries, a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="threads for one text")
+    parser.add_argument("--quality", action="store_true", help="embed both collections whole and rank (a minute)")
+    options = parser.parse_args()
+    missing = [name for name in COLLECTIONS if not (options.data / name / "corpus.jsonl").is_file()]
+    if missing:
+        print(
+            f"embedding: {options.data} has no {' and no '.join(missing)}; give the folder by --data", file=sys.stderr
+        )
+        return 1
+    embedder = MiniLmEmbedder(threads=options.threads)
+    measure_cost(embedder, options)
+    if options.quality:
+        measure_quality(embedder, options.data)
+    return 0
+
+
+def measure_cost(embedder: Embedder, options: argparse.Namespace) -> None:
+    passages = [
+        document["text"]
+        for name in COLLECTIONS
+        for document in read_jsonl(options.data / name / "corpus.jsonl")
+        if 100 <= len(document["text"].split()) <= 200
+    ]
+    queries = [query["text"] for name in COLLECTIONS for query in read_jsonl(options.data / name / "queries.jsonl")]
+    pick = random.Random(0)  # noqa: S311 (a sample, not a secret)
+    pick.shuffle(passages)
+    pick.shuffle(queries)
+    passages, queries = passages[: options.passages], queries[: options.passages]
+    embedder.embed_documents(passages[:5])
+
+    rates, milliseconds = [], []
+    for _ in range(options.rounds):
+        rates.append(len(passages) / cpu_seconds(lambda: embedder.embed_documents(passages)))
+        milliseconds.append(
+            1000 * cpu_seconds(lambda: [embedder.embed_query(query) for query in queries]) / len(queries)
+        )
+    print(f"{embedder.name}, {options.threads} thread(s) a text; median of {options.rounds} rounds (lowest to highest)")
+    row("passages a CPU-second", rates, f"{len(passages)} of {mean_words(passages):.0f} words on average")
+    row("CPU ms a query", milliseconds, f"{len(queries)} of {mean_words(queries):.0f} words on average")
+    print(
+        f"{'peak memory':<24}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>8.0f} MiB, all of the process"
+    )
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """User and system time that the work took this process, on all threads."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    work()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def row(label: str, values: Sequence[float], note: str) -> None:
+    print(f"{label:<24}{statistics.median(values):>8.1f}  ({min(values):.1f} to {max(values):.1f}; {note})")
+
+
+def mean_words(texts: Sequence[str]) -> float:
+    return statistics.mean(len(text.split()) for text in texts)
+
+
+def measure_quality(embedder: Embedder, data: Path) -> None:
+    for name in COLLECTIONS:
+        documents = read_jsonl(data / name / "corpus.jsonl")
+        queries = read_jsonl(data / name / "queries.jsonl")
+        judgements = read_judgements(data / name / "qrels" / "test.tsv")
+        vectors = embedder.embed_documents(
+            [f"{document['title']} {document['text']}".strip() for document in documents]
+        )
+        judged = [query for query in queries if judgements.get(query["_id"])]
+        scores = embedder.embed_documents([query["text"] for query in judged]) @ vectors.T
+        ids = [document["_id"] for document in documents]
+        gains = [ndcg(ranking(row, ids), judgements[query["_id"]]) for query, row in zip(judged, scores, strict=True)]
+        print(f"{'nDCG@10 ' + name:<24}{statistics.mean(gains):>8.4f}  ({len(judged)} queries, {len(ids)} documents)")
+
+
+def ranking(scores: npt.NDArray[np.float32], ids: Sequence[str]) -> list[str]:
+    return [ids[position] for position in np.argsort(-scores, kind="stable")[:10]]
+
+
+def ndcg(found: Sequence[str], relevant: dict[str, float]) -> float:
+    """Discounted gain of the first ten found over the best possible, with linear gains, as trec_eval has it."""
+    ideal = sorted(relevant.values(), reverse=True)[:10]
+    return discounted([relevant.get(document, 0.0) for document in found]) / discounted(ideal)
+
+
+def discounted(gains: Sequence[float]) -> float:
+    return float(sum(gain / np.log2(rank + 2) for rank, gain in enumerate(gains)))
+
+
+def read_jsonl(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def read_judgements(path: Path) -> dict[str, dict[str, float]]:
+    """Query → document → grade, of the grades above 0."""
+    judgements: dict[str, dict[str, float]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        if float(grade) > 0:
+            judgements.setdefault(query, {})[document] = float(grade)
+    return judgements
+
+
+if __name__ == "__main__":
+    sys.exit(main())

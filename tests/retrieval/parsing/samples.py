@@ -1,0 +1,110 @@
+"""Documents made for the tests: PDFs written byte by byte, Word files by python-docx."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+
+import docx
+from docx.document import Document as WordDocument
+
+_PASSWORD_PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
+
+
+def make_pdf(
+    pages: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    outline: Sequence[tuple[str, int]] = (),
+    password: str = "",
+) -> bytes:
+    """Write a PDF of these lines of ASCII a page, its outline of (title, page) entries, encrypted if asked to be."""
+    objects = [b"<</Type/Catalog/Pages 2 0 R/Outlines 4 0 R>>", b"", b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    first_page = 4 + len(outline) + 1
+    kids = b" ".join(b"%d 0 R" % (first_page + 2 * i) for i in range(len(pages)))
+    objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, len(pages))
+    last = 4 + len(outline)
+    objects.append(b"<</First 5 0 R/Last %d 0 R/Count %d>>" % (last, len(outline)) if outline else b"<<>>")
+    for number, (entry, page) in enumerate(outline, start=5):
+        following = b"/Next %d 0 R" % (number + 1) if number < last else b""
+        target = first_page + 2 * (page - 1)
+        objects.append(b"<</Title(%s)/Parent 4 0 R/Dest[%d 0 R/Fit]%s>>" % (entry.encode(), target, following))
+    for i, lines in enumerate(pages):
+        content = b"BT /F1 10 Tf 12 TL 40 780 Td %s ET" % b" ".join(b"(%s) Tj T*" % _escaped(line) for line in lines)
+        objects.append(
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents %d 0 R/Resources<</Font<</F1 3 0 R>>>>>>"
+            % (first_page + 2 * i + 1)
+        )
+        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(content), content))
+    trailer = b""
+    if title:
+        objects.append(b"<</Title(%s)>>" % _escaped(title))
+        trailer = b"/Info %d 0 R" % len(objects)
+    return _assemble(objects, trailer + (_encryption(password) if password else b""))
+
+
+def _escaped(text: str) -> bytes:
+    return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)").encode("ascii")
+
+
+def _assemble(objects: Sequence[bytes], trailer: bytes) -> bytes:
+    out = bytearray(b"%PDF-1.4\n")
+    offsets = []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, trailer, start)
+    return bytes(out)
+
+
+def _encryption(password: str) -> bytes:
+    """Return the trailer's entries of the standard security handler, revision 2 (PDF 32000-1, 7.6.3)."""
+    padded = (password.encode() + _PASSWORD_PADDING)[:32]
+    permissions = b"\xfc\xff\xff\xff"
+    identity = b"0123456789abcdef"
+    owner = _rc4(hashlib.md5(padded).digest()[:5], padded)  # noqa: S324  the format's algorithm
+    key = hashlib.md5(padded + owner + permissions + identity).digest()[:5]  # noqa: S324  the format's algorithm
+    user = _rc4(key, _PASSWORD_PADDING)
+    fields = (owner.hex().encode(), user.hex().encode(), identity.hex().encode(), identity.hex().encode())
+    return b"/Encrypt<</Filter/Standard/V 1/R 2/O<%s>/U<%s>/P -4>>/ID[<%s><%s>]" % fields
+
+
+def _rc4(key: bytes, data: bytes) -> bytes:
+    state = list(range(256))
+    j = 0
+    for i in range(256):
+        j = (j + state[i] + key[i % len(key)]) % 256
+        state[i], state[j] = state[j], state[i]
+    out = bytearray()
+    i = j = 0
+    for byte in data:
+        i = (i + 1) % 256
+        j = (j + state[i]) % 256
+        state[i], state[j] = state[j], state[i]
+        out.append(byte ^ state[(state[i] + state[j]) % 256])
+    return bytes(out)
+
+
+def make_docx(build: Callable[[WordDocument], object]) -> bytes:
+    """Return the Word document that `build` makes of python-docx's default one."""
+    document = docx.Document()
+    build(document)
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+def with_file(archive: bytes, name: str, data: bytes) -> bytes:
+    """Return a copy of a ZIP archive in which one file is added or replaced."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            if entry.filename != name:
+                new.writestr(entry, old.read(entry))
+        new.writestr(name, data)
+    return out.getvalue()
