@@ -151,6 +151,8 @@ class HttpClient:
         try:
             request = self._client.build_request(method, self._base_url + path, content=content, headers=dict(headers))
             response = await self._client.send(request, stream=True)
+        except aiohttp.ClientResponseError:
+            raise self.errors.protocol("a response that is not HTTP") from None
         except _FAILURES as error:
             raise self.errors.unreachable(_kind(error)) from None
         try:

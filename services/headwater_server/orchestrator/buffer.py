@@ -36,11 +36,19 @@ class EventBuffer:
         self._wake_reader = anyio.Event()
         self._wake_writer = anyio.Event()
 
-    async def put(self, event: AnswerChunk) -> None:
-        """Hands on a `text`, `reasoning` or `citation` event, not yet numbered; waits while the buffer is full."""
-        while self._pending_bytes >= PENDING_BYTES:
+    @property
+    def full(self) -> bool:
+        """Whether the writer has to wait for its reader."""
+        return self._pending_bytes >= PENDING_BYTES
+
+    async def wait_for_room(self) -> None:
+        """Returns when the buffer is no longer full."""
+        while self.full:
             self._wake_writer = anyio.Event()
             await self._wake_writer.wait()
+
+    def put(self, event: AnswerChunk) -> None:
+        """Hands on a `text`, `reasoning` or `citation` event, not yet numbered, once the buffer is not `full`."""
         self._pending.append(event)
         self._pending_bytes += event.ByteSize()
         self._wake_reader.set()

@@ -23,6 +23,7 @@ from headwater_server.names import assistant_id, assistant_name
 from headwater_server.orchestrator.buffer import EventBuffer
 from headwater_server.orchestrator.transcript import Transcript, header
 from headwater_server.orchestrator.watchdog import Expired, Limits, Watchdog
+from headwater_server.owned_tasks import owned_tasks
 
 log = structlog.get_logger("headwater.answers")
 
@@ -126,12 +127,11 @@ class AnswerRun:
         """Retrieves, asks and relays; returns how it ended."""
         self.buffer.put_numbered([self.transcript.add_started(assistant_name(self._assistant))])
         ending: answer_pb2.Answer | None = None
-        async with anyio.create_task_group() as tasks:
+        async with owned_tasks(cancel=True) as tasks:
             tasks.start_soon(self._watchdog.watch, self._scope)
             with self._scope:
                 sources = await self._retrieve()
                 ending = await self._generate(sources)
-            tasks.cancel_scope.cancel()
         self.buffer.number_pending()
         if ending is None:
             ending = self._interrupted()
@@ -190,13 +190,13 @@ class AnswerRun:
                             await self._put_rest(piece, room)
                             return _over_long(assistant_name(self._assistant))
                         room -= size
-                        await self.buffer.put(event)
+                        await self._put(event)
                     case "reasoning":
                         if event.reasoning.text:
                             self._watchdog.heard()
-                            await self.buffer.put(event)
+                            await self._put(event)
                     case "citation":
-                        await self.buffer.put(event)
+                        await self._put(event)
                     case "answer":
                         return event.answer
         raise ServiceError(
@@ -205,11 +205,17 @@ class AnswerRun:
             metadata={"answer": self.name, "provider": self._assistant.partition("/")[0]},
         )
 
+    async def _put(self, event: AnswerChunk) -> None:
+        if self.buffer.full:
+            with self._watchdog.paused():
+                await self.buffer.wait_for_room()
+        self.buffer.put(event)
+
     async def _put_rest(self, piece: str, room: int) -> None:
         """Hands on as much of the text as there is room for, cut between two characters."""
         fitting = piece.encode()[:room].decode(errors="ignore")
         if fitting:
-            await self.buffer.put(AnswerChunk(text=answer_pb2.TextDelta(text=fitting)))
+            await self._put(AnswerChunk(text=answer_pb2.TextDelta(text=fitting)))
 
     def _interrupted(self) -> answer_pb2.Answer:
         """How an answer ends that was stopped: by its caller, its reader's going, the server's draining, or a limit."""

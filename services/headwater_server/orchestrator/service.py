@@ -20,6 +20,7 @@ from headwater_server.names import new_id
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun, Backends, default_assistant
 from headwater_server.orchestrator.watchdog import Limits
+from headwater_server.owned_tasks import owned_tasks
 
 CANCEL_WAIT = 10.0
 """How long `CancelAnswer` waits for the answer to have ended, in seconds."""
@@ -44,7 +45,8 @@ class OrchestratorConfig:
 class Orchestrator:
     """Answers prompts; made by `open_orchestrator`.
 
-    It has no method for the RPCs that come with the answer log and with chats: the servicer answers those UNIMPLEMENTED.
+    It has no method for the RPCs that come with the answer log and with chats; the servicer answers those
+    with UNIMPLEMENTED.
     """
 
     def __init__(self, backends: Backends, config: OrchestratorConfig, tasks: TaskGroup) -> None:
@@ -130,7 +132,7 @@ class Orchestrator:
 @asynccontextmanager
 async def open_orchestrator(backends: Backends, config: OrchestratorConfig) -> AsyncIterator[Orchestrator]:
     """Opens the orchestrator, which owns the tasks of its answers; leaving drains what still runs."""
-    async with anyio.create_task_group() as tasks:
+    async with owned_tasks(cancel=False) as tasks:
         orchestrator = Orchestrator(backends, config, tasks)
         try:
             yield orchestrator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -39,6 +41,7 @@ class Watchdog:
         self._limits = limits
         self._start = start
         self._last: float | None = None
+        self._paused = False
         self.first_token: float | None = None
         """When the first text or reasoning came, by `anyio.current_time`."""
         self.expired: Expired | None = None
@@ -50,11 +53,25 @@ class Watchdog:
         if self.first_token is None:
             self.first_token = self._last
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While the answer waits for its reader, the assistant's silence does not count; `total` goes on."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+            self._last = anyio.current_time()
+
     async def watch(self, scope: anyio.CancelScope) -> None:
         """Cancels `scope` when a limit is reached; runs until it is cancelled itself."""
         while True:
             due, limit = self._next()
             if anyio.current_time() >= due:
+                if self._paused and limit is Expired.BETWEEN_TOKENS:
+                    later = anyio.current_time() + self._limits.between_tokens
+                    await anyio.sleep_until(min(later, self._start + self._limits.total))
+                    continue
                 self.expired = limit
                 scope.cancel()
                 return

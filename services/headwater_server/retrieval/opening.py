@@ -18,7 +18,7 @@ from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.progress import ProgressBoard
 from headwater_server.retrieval.jobs.runner import ImportRunner
 from headwater_server.retrieval.operations import Operations
-from headwater_server.retrieval.owned_tasks import owned_tasks
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.query_embedding import QueryEmbedder
 from headwater_server.retrieval.service import RetrievalCore

@@ -10,7 +10,7 @@ from anyio import Event
 from anyio.abc import TaskGroup
 
 from headwater_server.errors import Reason, ServiceError
-from headwater_server.retrieval.owned_tasks import owned_tasks
+from headwater_server.owned_tasks import owned_tasks
 
 T = TypeVar("T")
 

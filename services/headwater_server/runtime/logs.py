@@ -27,11 +27,10 @@ def configure(
         secrets: Values that must never be written, wherever in an event they stand.
     """
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
-    mask = _Mask(secrets)
-    renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if for_people
-        else [structlog.processors.dict_tracebacks, mask, structlog.processors.JSONRenderer()]
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -39,8 +38,10 @@ def configure(
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            mask,
-            *renderers,
+            # As text, without local variables: those hold prompts, documents and keys.
+            structlog.processors.format_exc_info,
+            _Mask(secrets),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -10,7 +10,7 @@ import anyio
 import structlog
 from anyio import CancelScope, CapacityLimiter, Event, to_thread
 
-from headwater_server.retrieval.owned_tasks import owned_tasks
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.workers.errors import (
     TaskRaised,
     WorkerDied,

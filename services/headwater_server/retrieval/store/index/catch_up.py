@@ -95,7 +95,9 @@ class Shards:
         if progress is not None:
             self.flushed.append((state.row, progress.removed))
         if progress is None or progress.applied != state.version:
-            self._lagging[state.row] = 0 if progress is None else min(progress.applied, state.version - 1)
+            # A new corpus lacks only what is newer than what was seen; at the start nothing was.
+            known = self._seen if progress is None else progress.applied
+            self._lagging[state.row] = min(known, state.version - 1)
 
     def is_current(self, corpus: CorpusState) -> bool:
         """Whether a corpus's shard is open, has applied every write to the corpus, and was compared with the truth."""

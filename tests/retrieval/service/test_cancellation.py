@@ -1,0 +1,83 @@
+"""What becomes of a call whose task is cancelled as grpc cancels it: from outside of every scope, at any step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.v1 import document_pb2
+from headwater.v1 import retrieval_service_pb2 as pb
+from headwater_server.errors import ResourceNotFound
+from headwater_server.retrieval.service import RetrievalCore
+from tests.retrieval.service.support import (
+    ME,
+    READY,
+    create_document,
+    ended,
+    get_document,
+    import_text,
+    sources,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+NAME = "corpora/default/documents/leave"
+STEPS = [0, 1, 2, 4, 8, 32, 128]
+
+
+async def cancel_after(call: Coroutine[Any, Any, Any], milliseconds: int) -> None:
+    """Starts a call and cancels it after so long, wherever it is by then."""
+    task = asyncio.get_running_loop().create_task(call)
+    await asyncio.sleep(milliseconds / 1000)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def exists_after_all(core: RetrievalCore) -> bool:
+    """Whether the document is there, once the work that was cut off has ended: an update waits for it."""
+    request = pb.UpdateDocumentRequest(document=document_pb2.Document(name=NAME, title="touched"))
+    try:
+        await core.update_document(request, ME)
+    except ResourceNotFound:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("milliseconds", STEPS)
+async def test_a_deletion_that_is_cancelled_happens_as_a_whole_or_not_at_all(
+    core: RetrievalCore, milliseconds: int
+) -> None:
+    await import_text(core, "A text about leave.", "leave")
+    await cancel_after(core.delete_document(pb.DeleteDocumentRequest(name=NAME), ME), milliseconds)
+    there = await exists_after_all(core)
+    assert len(await sources(core, "leave")) == there
+
+
+@pytest.mark.parametrize("milliseconds", STEPS)
+async def test_a_creation_that_is_cancelled_happens_as_a_whole_or_not_at_all(
+    core: RetrievalCore, tmp_path: Path, milliseconds: int
+) -> None:
+    await import_text(core, "Another text.", "other")
+    await cancel_after(create_document(core, "A text about leave.", "leave"), milliseconds)
+    await until(lambda: not list((tmp_path / "uploads").iterdir()))
+    if await exists_after_all(core):
+        assert (await ended(core, NAME)).state == READY
+    else:
+        with pytest.raises(ResourceNotFound):
+            await get_document(core, NAME)
+        assert len(list((tmp_path / "contents").glob("*/*/*"))) == 1
+
+
+@pytest.mark.parametrize("milliseconds", STEPS)
+async def test_a_cancelled_deletion_of_a_corpus_leaves_no_ghosts(core: RetrievalCore, milliseconds: int) -> None:
+    await import_text(core, "A text about leave.", "leave")
+    request = pb.DeleteCorpusRequest(name="corpora/default", force=True)
+    await cancel_after(core.delete_corpus(request, ME), milliseconds)
+    there = await exists_after_all(core)
+    await import_text(core, "Another text.", "other")
+    assert len(await sources(core, "text")) == 1 + there
