@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater_server.assistant.prompts import Prompt
-from headwater_server.assistant.protocol import Message, Model, Source
+from headwater_server.assistant.protocol import Message, Model, Role, Source
 from headwater_server.errors import Reason, ServiceError
 
 BYTES_A_TOKEN = 4
@@ -23,10 +23,11 @@ def estimated_tokens(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FittedPrompt:
-    """A prompt, and the sources that are in it."""
+    """A prompt, and what is in it."""
 
     prompt: Prompt
     sources: Sequence[Source]
+    history: Sequence[Message]
 
 
 def fit(
@@ -40,10 +41,13 @@ def fit(
 ) -> FittedPrompt:
     """Renders a prompt with as many sources as the model's context has room for, the best ones.
 
+    Where not all fits, the conversation before the prompt keeps at least half of what the prompt and its best source
+    leave; its oldest messages go first.
+
     Args:
         render: Renders the prompt with these sources.
         sources: The sources, best first; the last ones are left out first.
-        history: The conversation before the prompt. Nothing of it is left out here.
+        history: The conversation before the prompt.
         model: What is known of the model. Without `context_tokens` everything is presented.
         max_output_tokens: What the caller wants written at most, for which room is kept.
         assistant: The assistant's name, for errors.
@@ -52,22 +56,40 @@ def fit(
         ServiceError: CONTEXT_TOO_LARGE: not even the prompt without sources fits, or it does and no source does.
     """
     if model.context_tokens is None:
-        return FittedPrompt(render(sources), sources)
-    said = sum(estimated_tokens(message.text) + _MESSAGE_TOKENS for message in history)
-    room = model.context_tokens - _kept_for_output(model, max_output_tokens) - said - 2 * _MESSAGE_TOKENS
-    few, many = -1, len(sources)  # `few` fit, if it is not negative; more than `many` do not
-    fitted: FittedPrompt | None = None
-    count = many
+        return FittedPrompt(render(sources), sources, history)
+    room = model.context_tokens - _kept_for_output(model, max_output_tokens)
+    everything, least = _cost(render(sources)), _cost(render(sources[:1]))
+    if least > room:
+        has_prompt = bool(sources) and _cost(render(())) <= room
+        raise _too_large(assistant, model.context_tokens, has_prompt=has_prompt)
+    kept = _newest(history, max(room - everything, (room - least) // 2))
+    room -= sum(map(_message_cost, kept))
+    few, many = min(len(sources), 1), len(sources)  # `few` fit; more than `many` do not
     while few < many:
-        prompt = render(sources[:count])
-        if estimated_tokens(prompt.instructions) + estimated_tokens(prompt.message) <= room:
-            fitted, few = FittedPrompt(prompt, sources[:count]), count
+        middle = (few + many + 1) // 2
+        if _cost(render(sources[:middle])) <= room:
+            few = middle
         else:
-            many = count - 1
-        count = (few + many + 1) // 2
-    if fitted is None or (sources and not fitted.sources):
-        raise _too_large(assistant, model.context_tokens, has_prompt=fitted is not None)
-    return fitted
+            many = middle - 1
+    return FittedPrompt(render(sources[:few]), sources[:few], kept)
+
+
+def _cost(prompt: Prompt) -> int:
+    return estimated_tokens(prompt.instructions) + estimated_tokens(prompt.message) + 2 * _MESSAGE_TOKENS
+
+
+def _message_cost(message: Message) -> int:
+    return estimated_tokens(message.text) + _MESSAGE_TOKENS
+
+
+def _newest(history: Sequence[Message], room: int) -> Sequence[Message]:
+    """The newest messages that fit. They begin with one of the user's, as many models' templates require."""
+    first = len(history)
+    while first > 0 and (room := room - _message_cost(history[first - 1])) >= 0:
+        first -= 1
+    while 0 < first < len(history) and history[first].role is not Role.USER:
+        first += 1
+    return history[first:]
 
 
 def _kept_for_output(model: Model, wanted: int | None) -> int:
@@ -76,7 +98,7 @@ def _kept_for_output(model: Model, wanted: int | None) -> int:
 
 
 def _too_large(assistant: str, context_tokens: int, *, has_prompt: bool) -> ServiceError:
-    what = "not even the best source fits" if has_prompt else "the prompt and the conversation before it do not fit"
+    what = "not even the best source fits" if has_prompt else "the prompt does not fit"
     return ServiceError(
         Reason.CONTEXT_TOO_LARGE,
         f"{what} into the {context_tokens} tokens of {assistant}: ask for less, or lower max_output_tokens",

@@ -21,8 +21,8 @@ class NamedProvider:
 
     api: str
     """The name of the entry point that talks to it, such as `openai-chat`."""
-    base_url: str = ""
-    """Where the API is. Empty: the API's own default."""
+    base_url: str = field(default="", repr=False)
+    """Where the API is. Empty: the API's own default. Not shown, as people write passwords into URLs."""
     api_key: str = field(default="", repr=False)
     """The key itself. At most one of `api_key` and `api_key_env` is set."""
     api_key_env: str = ""
@@ -33,7 +33,7 @@ class NamedProvider:
     """How many tokens the context of its models holds. None: unknown; then sources are never trimmed to fit."""
     max_output_tokens: int | None = None
     """How many tokens its models write at most. None: unknown."""
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Every other key of the table, for the API's own use, such as `think_tags`."""
 
 

@@ -287,7 +287,7 @@ class ProviderSettings:
     """Seconds to wait for a connection."""
     read_timeout: float = 600.0
     """Seconds of silence after which a connection counts as dead. The limits of an answer are not kept here."""
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict, repr=False)
     """The remaining keys of the table. A factory refuses those it does not know with `ValueError`."""
 
 

@@ -133,7 +133,7 @@ def _content(text: str, start: int, end: int) -> tuple[int, int, Kind] | None:
 def _is_heading(line: str) -> bool:
     """Whether a paragraph of one line is a heading: short, and not closed as a sentence is."""
     words = line.split()
-    if _STRONG.search(line) or line[-1] in ":;," or len(words) > 12 or len(line) > 100:
+    if _STRONG.search(line) or _END.search(line) or line[-1] in ":;," or len(words) > 12 or len(line) > 100:
         return False
     return len(words) <= 3 or line.isupper() or line[0].isupper() or line[0].isdigit()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -91,7 +91,7 @@ class AssistantCore:
         sources = messages.sources_of(request)
         if _must_abstain(request):
             answer = GroundedAnswer((), style=CitationStyle.NATIVE)
-            yield self._terminal(request, _Ending(name, _NO_SOURCES, Usage(0, 0), reported=True), answer, presented=())
+            yield self._terminal(request, _Ending(name, _NO_SOURCES, Usage(0, 0), reported=True), answer, fitted=None)
             return
         fitted = self._fitted(request, name, assistant, sources)
         generate = _generate_request(request, fitted)
@@ -115,7 +115,7 @@ class AssistantCore:
             raise
         for chunk in _rest(answer, thoughts):
             yield chunk
-        yield self._terminal(request, meter.ending(name, finished, cut=answer.full), answer, presented=fitted.sources)
+        yield self._terminal(request, meter.ending(name, finished, cut=answer.full), answer, fitted=fitted)
 
     def _fitted(
         self,
@@ -145,9 +145,10 @@ class AssistantCore:
         ending: _Ending,
         answer: GroundedAnswer,
         *,
-        presented: Iterable[Source],
+        fitted: FittedPrompt | None,
     ) -> answer_pb2.AnswerChunk:
         finished = ending.finished
+        dropped = len(request.history) - len(fitted.history) if fitted else 0
         return answer_pb2.AnswerChunk(
             answer=answer_pb2.Answer(
                 name=request.answer,
@@ -156,7 +157,8 @@ class AssistantCore:
                 finish_reason=messages.finish_value(finished.reason),
                 abstain_reason=messages.abstain_value(finished.abstain_reason),
                 usage=messages.usage_message(ending.usage, reported=ending.reported, partial=ending.partial),
-                sources=messages.disposed(request, presented=list(presented), cited=answer.cited),
+                sources=messages.disposed(request, presented=fitted.sources if fitted else (), cited=answer.cited),
+                timings=answer_pb2.Timings(dropped_history_messages=dropped) if dropped else None,
             )
         )
 
@@ -237,7 +239,7 @@ def _generate_request(request: assistant_service_pb2.StreamGenerateRequest, fitt
     return GenerateRequest(
         question=request.prompt,
         instructions=fitted.prompt.instructions,
-        messages=[*messages.history_of(request), Message(Role.USER, fitted.prompt.message)],
+        messages=[*fitted.history, Message(Role.USER, fitted.prompt.message)],
         sources=fitted.sources,
         grounded=request.grounded,
         sampling=messages.sampling_of(request.generation),

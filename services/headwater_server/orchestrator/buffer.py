@@ -1,13 +1,14 @@
 """The bounded buffer between an answer's generation and its reader.
 
-While the reader's write is under way, what the assistant says waits here and is merged: adjacent pieces of text become
-one event before they are numbered. When the reader is idle, each piece goes on at once. When the buffer is full, the
-assistant waits, and through it the provider.
+While the reader's write is under way, what the assistant says waits here and is merged: adjacent pieces of text, or of
+reasoning, become one event before they are numbered. When the reader is idle, each piece goes on at once. When the
+buffer is full, the assistant waits, and through it the provider.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import anyio
 
@@ -70,9 +71,11 @@ class EventBuffer:
         """Ends the answer with a failure, raised to the reader after all that came before."""
         if self._ended:
             return
-        self.number_pending()
         self._failure = failure
-        self._end()
+        try:
+            self.number_pending()
+        finally:
+            self._end()
 
     async def take(self, patience: float) -> list[AnswerChunk]:
         """The next events, at least one; none if nothing came for `patience` seconds.
@@ -97,23 +100,18 @@ class EventBuffer:
     def number_pending(self) -> None:
         """Merges and numbers what waits, so that the transcript is complete up to here."""
         pending, self._pending, self._pending_bytes = self._pending, [], 0
-        texts: list[str] = []
-        for event in pending:
-            if event.HasField("text"):
-                texts.append(event.text.text)
-                continue
-            self._flush(texts)
-            chunk = (
-                self._transcript.add_reasoning(event.reasoning.text)
-                if event.HasField("reasoning")
-                else self._transcript.add_citation(event.citation)
-            )
-            if chunk is not None:
-                self._ready.append(chunk)
-        self._flush(texts)
         self._wake_writer.set()
+        for kind, events in groupby(pending, key=_kind):
+            match kind:
+                case "text":
+                    self._ready.append(self._transcript.add_text("".join(event.text.text for event in events)))
+                case "reasoning":
+                    thought = "".join(event.reasoning.text for event in events)
+                    self._ready.append(self._transcript.add_reasoning(thought))
+                case _:
+                    citations = [self._transcript.add_citation(event.citation) for event in events]
+                    self._ready += [chunk for chunk in citations if chunk is not None]
 
-    def _flush(self, texts: list[str]) -> None:
-        if texts:
-            self._ready.append(self._transcript.add_text("".join(texts)))
-            texts.clear()
+
+def _kind(event: AnswerChunk) -> str | None:
+    return event.WhichOneof("event")

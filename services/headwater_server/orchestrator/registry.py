@@ -12,6 +12,9 @@ from headwater_server.orchestrator.run import AnswerRun
 ENDED_KEPT = 64
 """How many ended answers are remembered, so that a `CancelAnswer` that comes too late still gets its answer."""
 
+ENDED_BYTES = 16 * 1024 * 1024
+"""How large they may be together; the newest is kept whatever its size."""
+
 
 class Registry:
     """Finds answers by name or request_id, each tenant its own.
@@ -25,6 +28,7 @@ class Registry:
         self._running: dict[str, AnswerRun] = {}
         self._by_request: dict[tuple[str, str], str] = {}
         self._ended: OrderedDict[str, tuple[str, answer_pb2.Answer]] = OrderedDict()
+        self._ended_bytes = 0
 
     def admit(self, caller: Caller, request_id: str) -> None:
         """Makes sure that one more answer may run.
@@ -60,9 +64,7 @@ class Registry:
         if run.request.request_id:
             self._by_request.pop((run.caller.tenant, run.request.request_id), None)
         if run.transcript.terminal is not None:
-            self._ended[run.name] = (run.caller.tenant, run.transcript.terminal)
-            while len(self._ended) > ENDED_KEPT:
-                self._ended.popitem(last=False)
+            self._keep(run.name, run.caller.tenant, run.transcript.terminal)
 
     def running(self) -> list[AnswerRun]:
         """All answers that run."""
@@ -83,6 +85,13 @@ class Registry:
         if ended is not None and tenant == caller.tenant:
             return ended
         raise ResourceNotFound(name or f"answers/(request_id {request_id})")
+
+    def _keep(self, name: str, tenant: str, answer: answer_pb2.Answer) -> None:
+        self._ended[name] = (tenant, answer)
+        self._ended_bytes += answer.ByteSize()
+        while len(self._ended) > ENDED_KEPT or (self._ended_bytes > ENDED_BYTES and len(self._ended) > 1):
+            _, (_, oldest) = self._ended.popitem(last=False)
+            self._ended_bytes -= oldest.ByteSize()
 
     def _ended_name(self, caller: Caller, request_id: str) -> str:
         for name, (tenant, answer) in reversed(self._ended.items()):

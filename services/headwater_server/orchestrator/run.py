@@ -21,6 +21,7 @@ from headwater_server.errors import Reason, ServiceError
 from headwater_server.interfaces import Assistants, Caller, Retrieval
 from headwater_server.names import assistant_id, assistant_name
 from headwater_server.orchestrator.buffer import EventBuffer
+from headwater_server.orchestrator.provided import provided_sources
 from headwater_server.orchestrator.transcript import Transcript, header
 from headwater_server.orchestrator.watchdog import Expired, Limits, Watchdog
 from headwater_server.owned_tasks import owned_tasks
@@ -87,6 +88,7 @@ class AnswerRun:
         self._watchdog = Watchdog(limits, start=self._start)
         self._scope = anyio.CancelScope()
         self._stop: _Stop | None = None
+        self._over_long = False
         self._retrieved_at: float | None = None
         self._statistics = source_pb2.RetrievalStatistics()
         self.ended = anyio.Event()
@@ -141,7 +143,7 @@ class AnswerRun:
         kind = self.request.WhichOneof("grounding")
         found: list[source_pb2.Source] = []
         if kind == "provided":
-            found += self.request.provided.sources
+            found += provided_sources(self.request.provided)
         elif kind != "ungrounded":
             options = source_pb2.RetrievalOptions()
             options.CopyFrom(self.request.retrieval)
@@ -165,7 +167,8 @@ class AnswerRun:
             raise ConnectionError("the retrieval service ended without its last message")
         return found
 
-    async def _generate(self, sources: Sequence[source_pb2.Source]) -> answer_pb2.Answer:
+    async def _generate(self, sources: Sequence[source_pb2.Source]) -> answer_pb2.Answer | None:
+        """Relays what the assistant says; returns how that ended, or None where the text has no more room."""
         request = StreamGenerateRequest(
             answer=self.name,
             assistant=assistant_name(self._assistant),
@@ -188,7 +191,8 @@ class AnswerRun:
                         size = len(piece.encode())
                         if size > room:
                             await self._put_rest(piece, room)
-                            return _over_long(assistant_name(self._assistant))
+                            self._over_long = True
+                            return None
                         room -= size
                         await self._put(event)
                     case "reasoning":
@@ -219,27 +223,23 @@ class AnswerRun:
 
     def _interrupted(self) -> answer_pb2.Answer:
         """How an answer ends that was stopped: by its caller, its reader's going, the server's draining, or a limit."""
-        assistant = assistant_name(self._assistant)
+        if self._over_long:
+            return self._cut_off(answer_pb2.FINISH_REASON_MAX_TOKENS)
         if self._stop is _Stop.DRAINED:
             raise _draining(self.name)
         if self._stop is not None:
             if self._retrieved_at is None:
                 self.buffer.put_numbered(self.transcript.add_retrieved([], self._statistics))
-            return answer_pb2.Answer(
-                assistant=assistant,
-                state=answer_pb2.ANSWER_STATE_CANCELLED,
-                finish_reason=answer_pb2.FINISH_REASON_CANCELLED,
-                usage=self.transcript.estimated_usage(),
-                sources=self._presented(),
-            )
+            return self._cut_off(answer_pb2.FINISH_REASON_CANCELLED)
         if self._watchdog.expired is Expired.TOTAL and self.transcript.text_bytes:
-            return answer_pb2.Answer(
-                assistant=assistant,
-                finish_reason=answer_pb2.FINISH_REASON_TIME_LIMIT,
-                usage=self.transcript.estimated_usage(),
-                sources=self._presented(),
-            )
+            return self._cut_off(answer_pb2.FINISH_REASON_TIME_LIMIT)
         raise self._watchdog.failure(answer=self.name, assistant=self._assistant)
+
+    def _cut_off(self, reason: answer_pb2.FinishReason.ValueType) -> answer_pb2.Answer:
+        """The ending of an answer whose assistant did not come to its own."""
+        return answer_pb2.Answer(
+            finish_reason=reason, usage=self.transcript.estimated_usage(), sources=self._presented()
+        )
 
     def _presented(self) -> list[source_pb2.Source]:
         """The sources as shown to the assistant, where it was stopped before it could say which it was shown."""
@@ -252,8 +252,10 @@ class AnswerRun:
         """Adds to an ending what only the orchestrator knows."""
         answer = answer_pb2.Answer()
         answer.CopyFrom(ending)
-        if answer.state == answer_pb2.ANSWER_STATE_UNSPECIFIED:
-            answer.state = answer_pb2.ANSWER_STATE_SUCCEEDED
+        if answer.finish_reason == answer_pb2.FINISH_REASON_UNSPECIFIED:
+            answer.finish_reason = answer_pb2.FINISH_REASON_UPSTREAM_UNKNOWN
+        cancelled = answer.finish_reason == answer_pb2.FINISH_REASON_CANCELLED
+        answer.state = answer_pb2.ANSWER_STATE_CANCELLED if cancelled else answer_pb2.ANSWER_STATE_SUCCEEDED
         if not answer.assistant:
             answer.assistant = assistant_name(self._assistant)
         nothing_left = self._statistics.below_min_score > 0 and not self.transcript.sources
@@ -294,10 +296,6 @@ class AnswerRun:
 def default_assistant(request: StreamAnswerRequest, default: str) -> str:
     """`provider/model` that a request asks for, or the server's default."""
     return assistant_id(request.assistant) or default
-
-
-def _over_long(assistant: str) -> answer_pb2.Answer:
-    return answer_pb2.Answer(assistant=assistant, finish_reason=answer_pb2.FINISH_REASON_MAX_TOKENS)
 
 
 def _draining(answer: str) -> ServiceError:

@@ -17,6 +17,7 @@ from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater_server.errors import InvalidRequest, NotImplementedYet, Reason, ServiceError
 from headwater_server.interfaces import Caller
 from headwater_server.names import new_id
+from headwater_server.orchestrator.provided import check_provided
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun, Backends, default_assistant
 from headwater_server.orchestrator.watchdog import Limits
@@ -101,6 +102,7 @@ class Orchestrator:
             raise ServiceError(Reason.SERVER_DRAINING, "the server stops; ask another", retry_after=1.0)
         if request.ByteSize() > MAX_REQUEST_BYTES:
             raise InvalidRequest("(request)", "is larger than 3 MiB: send less history, or smaller sources")
+        check_provided(request.provided)
         self._registry.admit(caller, request.request_id)
         run = AnswerRun(
             request,

@@ -5,7 +5,8 @@ Pure logic: no I/O, no clock, no tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 import google_crc32c
 
@@ -15,6 +16,10 @@ from headwater.v1.answer_pb2 import AnswerChunk
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_EVIDENCE = 1000
 MAX_QUOTE_BYTES = 512
+MAX_SOURCES = 100
+MAX_SOURCES_BYTES = 1900 * 1024
+"""How large all sources may be together, so that the terminal message stays under 4 MiB: 100 of 16 KiB, 1 KiB of
+metadata and some 2 KiB of names and titles."""
 BATCH_BYTES = 1024 * 1024
 """How large one `retrieved` event may grow: well under the 4 MiB of a message."""
 
@@ -87,23 +92,14 @@ class Transcript:
     def add_retrieved(
         self, sources: Iterable[source_pb2.Source], statistics: source_pb2.RetrievalStatistics
     ) -> list[AnswerChunk]:
-        """The sources, numbered from "1", in as many events as their size asks for; the last carries the statistics."""
+        """The sources, numbered from "1", in as many events as their size asks for; the last carries the statistics.
+
+        The last ones are left out where there are more than an answer may hold.
+        """
         self._require(self._sequence > 0 and not self._searched, "retrieved comes after started, before text")
         self._searched = True
-        batches: list[list[source_pb2.Source]] = [[]]
-        size = 0
-        for number, found in enumerate(sources, start=1):
-            source = source_pb2.Source()
-            source.CopyFrom(found)
-            source.id = str(number)
-            source.disposition = source_pb2.SOURCE_DISPOSITION_RETRIEVED
-            self._sources[source.id] = source
-            size += source.ByteSize()
-            if size > BATCH_BYTES and batches[-1]:
-                batches.append([])
-                size = source.ByteSize()
-            batches[-1].append(source)
-        events = [answer_pb2.SourcesRetrieved(sources=batch) for batch in batches]
+        self._sources = {source.id: source for source in _numbered_sources(sources)}
+        events = [answer_pb2.SourcesRetrieved(sources=batch) for batch in _batches(self._sources.values())]
         events[-1].statistics.CopyFrom(statistics)
         return [self._numbered(AnswerChunk(retrieved=event)) for event in events]
 
@@ -158,9 +154,12 @@ class Transcript:
         answer = self.answer_so_far()
         for name in ("assistant", "model_version", "state", "finish_reason", "abstain_reason"):
             setattr(answer, name, getattr(ending, name))
-        answer.usage.MergeFrom(ending.usage)
-        answer.timings.MergeFrom(ending.timings)
-        answer.complete_time.MergeFrom(ending.complete_time)
+        if ending.HasField("usage"):
+            answer.usage.CopyFrom(ending.usage)
+        if ending.HasField("timings"):
+            answer.timings.CopyFrom(ending.timings)
+        if ending.HasField("complete_time"):
+            answer.complete_time.CopyFrom(ending.complete_time)
         answer.last_sequence = self._sequence + 1
         self._terminal = answer
         return self._numbered(AnswerChunk(answer=answer))
@@ -207,6 +206,33 @@ class Transcript:
 
     def _holds(self, evidence: answer_pb2.Evidence) -> bool:
         return evidence.source_id in self._sources and len(evidence.quote.encode()) <= MAX_QUOTE_BYTES
+
+
+def _numbered_sources(found: Iterable[source_pb2.Source]) -> Iterator[source_pb2.Source]:
+    """Copies of the sources with their ids, as many as an answer may hold."""
+    room = MAX_SOURCES_BYTES
+    for number, original in enumerate(islice(found, MAX_SOURCES), start=1):
+        source = source_pb2.Source()
+        source.CopyFrom(original)
+        source.id = str(number)
+        source.disposition = source_pb2.SOURCE_DISPOSITION_RETRIEVED
+        room -= source.ByteSize()
+        if room < 0:
+            return
+        yield source
+
+
+def _batches(sources: Iterable[source_pb2.Source]) -> list[list[source_pb2.Source]]:
+    """The sources in batches of a bounded size; at least one batch."""
+    batches: list[list[source_pb2.Source]] = [[]]
+    size = 0
+    for source in sources:
+        size += source.ByteSize()
+        if size > BATCH_BYTES and batches[-1]:
+            batches.append([])
+            size = source.ByteSize()
+        batches[-1].append(source)
+    return batches
 
 
 def header(

@@ -86,22 +86,16 @@ class Watchdog:
         )
 
     def failure(self, *, answer: str, assistant: str) -> ServiceError:
-        """The error that a limit ends a call with: any before the first token, `between_tokens` after it."""
-        provider = assistant.partition("/")[0]
-        metadata = {"answer": answer, "provider": provider}
-        if self.first_token is None:
+        """The error that the limit that was reached ends a call with; `total`, before any text, counts as the first."""
+        if self.expired is Expired.BETWEEN_TOKENS:
+            limit, reason = self._limits.between_tokens, Reason.STREAM_STALLED
+            message = f"{assistant} began, then said nothing for {limit:g} s"
+        else:
             limit = self._limits.first_token if self.expired is Expired.FIRST_TOKEN else self._limits.total
-            return ServiceError(
-                Reason.FIRST_TOKEN_TIMEOUT,
-                f"{assistant} said nothing within {limit:g} s",
-                metadata={**metadata, "limit_seconds": f"{limit:g}"},
-            )
-        limit = self._limits.between_tokens
-        return ServiceError(
-            Reason.STREAM_STALLED,
-            f"{assistant} began, then said nothing for {limit:g} s",
-            metadata={**metadata, "limit_seconds": f"{limit:g}"},
-        )
+            reason = Reason.FIRST_TOKEN_TIMEOUT
+            message = f"{assistant} {'said nothing' if self.first_token is None else 'gave no text'} within {limit:g} s"
+        metadata = {"answer": answer, "provider": assistant.partition("/")[0], "limit_seconds": f"{limit:g}"}
+        return ServiceError(reason, message, metadata=metadata)
 
 
 def _when(item: tuple[float, Expired]) -> float:

@@ -19,6 +19,7 @@ from headwater_server.interfaces import Assistants, Retrieval
 from headwater_server.orchestrator.run import Backends
 from headwater_server.orchestrator.service import Orchestrator, OrchestratorConfig, open_orchestrator
 from headwater_server.orchestrator.watchdog import Limits
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.config import RetrievalConfig
 from headwater_server.retrieval.opening import open_retrieval
 from headwater_server.runtime import data_dir, security
@@ -37,7 +38,13 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 0),
+    # A service that was started again is found again within seconds; gRPC's own waits grow to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.enable_http_proxy", 0),  # the services are neighbours
 )
 
 
@@ -59,7 +66,7 @@ class Running:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_answers)
             # One more second for the last messages of the answers that had to be ended.
-            await self._server.stop(self._settings.drain + 1)
+            await self._server.drain(self._settings.drain + 1)
             tasks.cancel_scope.cancel()
 
     async def _end_answers(self) -> None:
@@ -86,7 +93,7 @@ async def running(settings: Settings, role: Role = "all") -> AsyncIterator[Runni
         services, orchestrator = await _open(settings, role, stack)
         server = Server(settings, services)
         address = await server.start()
-        stack.push_async_callback(server.stop, 0)
+        stack.push_async_callback(server.stop)
         yield Running(address, server, orchestrator, settings)
 
 
@@ -103,21 +110,25 @@ async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str]
         DataDirError: As `running`.
         PortInUse: As `running`.
     """
+    asked = anyio.Event()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with anyio.create_task_group() as tasks, running(settings, role) as services:
-            log.info("server.ready", address=services.address, role=role)
-            ready(services.address)
-            await anext(aiter(signals))
-
-            async def stop_at_once() -> None:
-                await anext(aiter(signals))
-                log.warning("server.stopped_at_once")
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(stop_at_once)
-            await services.drain()
-            tasks.cancel_scope.cancel()
+        async with owned_tasks(cancel=True) as tasks:
+            tasks.start_soon(_listen, signals, asked, tasks.cancel_scope)
+            async with running(settings, role) as services:
+                log.info("server.ready", address=services.address, role=role)
+                ready(services.address)
+                await asked.wait()
+                await services.drain()
     log.info("server.stopped")
+
+
+async def _listen(signals: AsyncIterator[signal.Signals], asked: anyio.Event, everything: anyio.CancelScope) -> None:
+    """Asks the server to stop at the first signal, and stops it at the second."""
+    async for _ in signals:
+        if asked.is_set():
+            log.warning("server.stopped_at_once")
+            everything.cancel()
+        asked.set()
 
 
 async def _open(

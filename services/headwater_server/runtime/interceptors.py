@@ -25,6 +25,8 @@ from google.protobuf.message import DecodeError, Message
 from headwater_server.errors import FieldViolation, InvalidRequest, Reason, ServiceError
 from headwater_server.interfaces import LOCAL_TENANT, Caller
 from headwater_server.names import new_id
+from headwater_server.runtime.activity import Activity
+from headwater_server.runtime.bounds import bounded
 from headwater_server.runtime.status import CallStatus, UnauthenticatedError, defect_status, status_of
 
 log = structlog.get_logger("headwater.calls")
@@ -85,7 +87,14 @@ def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], An
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Ends each call that raised with the status its error stands for, and logs each call as one event."""
+    """Ends each call that raised with the status its error stands for, and logs each call as one event.
+
+    Args:
+        activity: Counts the calls.
+    """
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         """Wraps the handler; calls to unknown methods stay as grpc answers them."""
@@ -95,7 +104,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         inner, method = _behavior_of(handler), details.method
 
         async def unary(request: Any, context: Context) -> Any:
-            with _CallLog(method) as call:
+            with self._activity, _CallLog(method) as call:
                 try:
                     return await inner(request, context)
                 except Exception as error:
@@ -103,7 +112,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 return await _abort(context, status)
 
         async def stream(request: Any, context: Context) -> None:
-            with _CallLog(method) as call:
+            with self._activity, _CallLog(method) as call:
                 try:
                     async with aclosing(inner(request, context)) as messages:
                         async for message in messages:
@@ -140,6 +149,7 @@ class _CallLog:
         if status is None:
             error_id, status = defect_status()
             log.error("call.defect", method=self._method, error_id=error_id, exc_info=error)
+        status = bounded(status)
         self._outcome = status.code.name
         self._fields["message"] = status.message
         if isinstance(error, ServiceError):
@@ -212,17 +222,26 @@ class ValidationInterceptor(grpc.aio.ServerInterceptor):
             return inner(request, context)
 
         def many(requests: AsyncIterator[Any], context: Context) -> Any:
-            return inner(_checked(requests), context)
+            return inner(_Checked(requests), context)
 
         wrapped = _with_behavior(handler, many if handler.request_streaming else one)
         deserializer = _lenient(handler.request_deserializer)
         return cast("Any", wrapped)._replace(request_deserializer=deserializer)  # a named tuple, which the stubs hide
 
 
-async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
+class _Checked:
+    """Requests of a stream, each checked as it is read. Not a generator: those want to be closed."""
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
+        self._requests = aiter(requests)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        request = await anext(self._requests)
         check(request)
-        yield request
+        return request
 
 
 def check(request: Message | _Malformed) -> None:

@@ -47,6 +47,18 @@ def configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    foreign = logging.getLogger()
+    foreign.handlers = [*(item for item in foreign.handlers if not isinstance(item, _Foreign)), _Foreign()]
+    foreign.setLevel(max(number, logging.WARNING) if level != "debug" else logging.INFO)
+
+
+class _Foreign(logging.Handler):
+    """Brings what libraries log into the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Logs a record as an event."""
+        logger = structlog.get_logger(record.name)
+        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
 class _Mask:
@@ -57,8 +69,11 @@ class _Mask:
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for key, value in event.items():
-            event[key] = MASK if key.lower() in _SECRET_KEYS else self._masked(value)
+            event[key] = self._masked_item(key, value)
         return event
+
+    def _masked_item(self, key: object, value: Any) -> Any:
+        return MASK if str(key).lower() in _SECRET_KEYS else self._masked(value)
 
     def _masked(self, value: Any) -> Any:
         match value:
@@ -67,8 +82,10 @@ class _Mask:
                     value = value.replace(secret, MASK)
                 return value
             case dict():
-                return {key: self._masked(item) for key, item in value.items()}
+                return {key: self._masked_item(key, item) for key, item in value.items()}
             case list() | tuple():
                 return [self._masked(item) for item in value]
-            case _:
+            case bool() | int() | float() | None:
                 return value
+            case _:
+                return self._masked(repr(value))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -19,12 +20,12 @@ Metadata = tuple[tuple[str, str], ...]
 
 def remote_retrieval(channel: grpc.aio.Channel) -> Retrieval:
     """The retrieval service at the other end of `channel`."""
-    return cast("Retrieval", _RemoteService(channel, RETRIEVAL, "the retrieval service"))
+    return cast("Retrieval", _RemoteService(channel, RETRIEVAL, "retrieval"))
 
 
 def remote_assistants(channel: grpc.aio.Channel) -> Assistants:
     """The assistant service at the other end of `channel`."""
-    return cast("Assistants", _RemoteService(channel, ASSISTANT, "the assistant service"))
+    return cast("Assistants", _RemoteService(channel, ASSISTANT, "assistant"))
 
 
 class _RemoteService:
@@ -57,14 +58,16 @@ def _call(channel: grpc.aio.Channel, method: MethodDescriptor, label: str) -> An
     async def call_stream(request: Any, caller: Caller) -> AsyncGenerator[Any]:
         failures: list[Exception] = []
         if method.client_streaming:
-            request = _kept_failure(request, failures)
+            request = _KeptFailure(request, failures)
         call = start(request, metadata=_metadata(caller))
         try:
             async for message in call:
                 yield message
-        except grpc.aio.AioRpcError as failure:
-            if failures:
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as failure:
+            if failures:  # grpc cancels a call whose requests fail
                 raise failures[0] from None
+            if isinstance(failure, asyncio.CancelledError):
+                raise
             raise error_of(failure, service=label) from failure
         finally:
             call.cancel()  # leaving a loop over a call does not end it; after its end this does nothing
@@ -72,14 +75,24 @@ def _call(channel: grpc.aio.Channel, method: MethodDescriptor, label: str) -> An
     return call_stream
 
 
-async def _kept_failure(requests: AsyncIterator[Any], failures: list[Exception]) -> AsyncIterator[Any]:
+class _KeptFailure:
     """Keeps an error of our own caller's requests, such as a broken rule: grpc would only say CANCELLED."""
-    try:
-        async for request in requests:
-            yield request
-    except Exception as error:
-        failures.append(error)
-        raise
+
+    def __init__(self, requests: AsyncIterator[Any], failures: list[Exception]) -> None:
+        self._requests = aiter(requests)
+        self._failures = failures
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._requests)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._failures.append(error)
+            raise
 
 
 def _metadata(caller: Caller) -> Metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 
 import grpc
@@ -51,13 +52,14 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
     """The server's credentials; None without a certificate.
 
     Raises:
-        SettingsError: A file cannot be read.
+        SettingsError: A file cannot be read, or does not hold what it should.
     """
     if tls.cert is None or tls.key is None:
         return None
-    client_ca = _read(tls.client_ca) if tls.client_ca is not None else None
+    key, cert = _read_pair(tls.key, tls.cert)
+    client_ca = _read_authorities(tls.client_ca) if tls.client_ca is not None else None
     return grpc.ssl_server_credentials(
-        [(_read(tls.key), _read(tls.cert))], root_certificates=client_ca, require_client_auth=client_ca is not None
+        [(key, cert)], root_certificates=client_ca, require_client_auth=client_ca is not None
     )
 
 
@@ -65,12 +67,37 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:
     """The credentials for calls to the other services; None without `upstream_ca`.
 
     Raises:
-        SettingsError: A file cannot be read.
+        SettingsError: A file cannot be read, or does not hold what it should.
     """
     if tls.upstream_ca is None:
         return None
-    key, cert = (_read(tls.key), _read(tls.cert)) if tls.key is not None and tls.cert is not None else (None, None)
-    return grpc.ssl_channel_credentials(_read(tls.upstream_ca), key, cert)
+    key, cert = _read_pair(tls.key, tls.cert) if tls.key is not None and tls.cert is not None else (None, None)
+    return grpc.ssl_channel_credentials(_read_authorities(tls.upstream_ca), key, cert)
+
+
+def _read_pair(key: Path, cert: Path) -> tuple[bytes, bytes]:
+    """A private key and its certificate chain, tried out: gRPC would fail without a reason."""
+    contents = _read(key), _read(cert)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise SettingsError(
+            f"{cert} and {key} are not a certificate chain and its private key, PEM, without a password: {error}"
+        ) from error
+    return contents
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+def _read_authorities(path: Path) -> bytes:
+    content = _read(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise SettingsError(f"{path} has no certificates, PEM: {error}") from error
+    return content
 
 
 def _read(path: Path) -> bytes:

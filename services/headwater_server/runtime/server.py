@@ -12,6 +12,7 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from headwater_server.runtime.activity import Activity
 from headwater_server.runtime.interceptors import CallerInterceptor, ErrorInterceptor, ValidationInterceptor
 from headwater_server.runtime.security import check_exposure, server_credentials, split_address
 from headwater_server.runtime.servicers import add_servicer
@@ -19,8 +20,12 @@ from headwater_server.runtime.settings import Settings
 
 log = structlog.get_logger("headwater.server")
 
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
-"""A little over the 3 MiB of the contract, so that its own rule answers and not the transport."""
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""Over the 3 MiB of the contract, so that its own rule answers and not the transport; and what the orchestrator asks an
+assistant is such a request with the sources."""
+
+LAST_WORDS = 0.5
+"""How long a drained server waits for what is still on its way when the last call has ended, in seconds."""
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),  # with it, a second server on a port in use would start and take half of the calls
@@ -48,8 +53,9 @@ class Server:
         check_exposure(settings)
         self._settings = settings
         tokens = {tenant: token.get_secret_value() for tenant, token in settings.tokens.items()}
+        self._activity = Activity()
         self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(), CallerInterceptor(tokens), ValidationInterceptor()],
+            interceptors=[ErrorInterceptor(self._activity), CallerInterceptor(tokens), ValidationInterceptor()],
             options=SERVER_OPTIONS,
         )
         self._health = health.aio.HealthServicer()
@@ -77,7 +83,8 @@ class Server:
                 bound = self._server.add_secure_port(wanted, credentials)
         except RuntimeError as error:
             raise PortInUse(
-                f"cannot listen on {wanted}: is another server running there? Choose another address with --address"
+                f"cannot listen on {wanted}: is another server running there, or is it no address of this machine? "
+                "Choose another with --address"
             ) from error
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -87,10 +94,21 @@ class Server:
         """Tells watchers of the health service that no more calls are wanted; calls go on being served."""
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async def stop(self, grace: float) -> None:
-        """Refuses new calls, lets running ones end for `grace` seconds, then cancels them."""
+    async def drain(self, grace: float) -> None:
+        """Refuses new calls, lets running ones end for `grace` seconds, then cancels them.
+
+        Streams of health and reflection are not waited for: they have no end of their own.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._server.stop, grace)
+            with anyio.move_on_after(grace):
+                await self._activity.idle()
+            await self._server.stop(LAST_WORDS)
+
+    async def stop(self) -> None:
+        """Stops at once: running calls are cancelled."""
         with anyio.CancelScope(shield=True):
-            await self._server.stop(grace)
+            await self._server.stop(0)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *self._names):

@@ -263,37 +263,3 @@ def _explained(error: ValidationError, path: Path | None) -> str:
         lines.append(f"{name or 'settings'}: {message}")
     where = f" (flags, HEADWATER_… and {path})" if path else " (flags and HEADWATER_…)"
     return "; ".join(lines) + where
-
-
-def as_toml(settings: Settings) -> str:
-    """The settings as TOML, secrets masked, for `--print-config`."""
-    lines: list[str] = []
-    _write_table(settings.model_dump(mode="json"), (), lines)
-    return "\n".join(lines).strip() + "\n"
-
-
-def _write_table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
-    plain = {name: value for name, value in values.items() if name not in tables and value is not None}
-    if path and (plain or not tables):
-        lines += ["", f"[{'.'.join(map(_toml_key, path))}]"]
-    lines += [f"{_toml_key(name)} = {_toml_value(value)}" for name, value in plain.items()]
-    for name, value in tables.items():
-        _write_table(value, (*path, name), lines)
-
-
-def _toml_key(name: str) -> str:
-    return name if name and all(c.isascii() and (c.isalnum() or c in "_-") for c in name) else _toml_value(name)
-
-
-def _toml_value(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case list():
-            return "[" + ", ".join(map(_toml_value, value)) + "]"
-        case _:
-            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-            return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'

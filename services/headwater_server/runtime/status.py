@@ -166,7 +166,7 @@ def error_of(failure: grpc.aio.AioRpcError, *, service: str) -> Exception:
 
     Args:
         failure: What grpc raised.
-        service: What was called, for the message where nothing better is known.
+        service: What was called, "retrieval" or "assistant".
 
     Returns:
         The error that `status_of` would turn into the same status, or one that says that `service` cannot be reached.
@@ -174,7 +174,7 @@ def error_of(failure: grpc.aio.AioRpcError, *, service: str) -> Exception:
     info, rest = _unpacked_details(failure)
     message = failure.details() or failure.code().name
     if info is None:
-        return _error_without_reason(failure, message, service)
+        return _error_without_reason(failure, message, rest, service)
     try:
         reason = Reason(info.reason)
     except ValueError:
@@ -194,7 +194,7 @@ def error_of(failure: grpc.aio.AioRpcError, *, service: str) -> Exception:
     return ServiceError(reason, message, metadata=metadata, retry_after=retry_after, violations=violations)
 
 
-def _error_without_reason(failure: grpc.aio.AioRpcError, message: str, service: str) -> Exception:
+def _error_without_reason(failure: grpc.aio.AioRpcError, message: str, rest: list[Message], service: str) -> Exception:
     match failure.code():
         case Code.UNIMPLEMENTED:
             return NotImplementedYet(message)
@@ -202,10 +202,16 @@ def _error_without_reason(failure: grpc.aio.AioRpcError, message: str, service: 
             return PreconditionFailed(message)
         case Code.UNAUTHENTICATED:
             return UnauthenticatedError(message)
-        case Code.UNAVAILABLE:
-            return RemoteStatusError(CallStatus(Code.UNAVAILABLE, f"{service} cannot be reached"))
+        case Code.UNAVAILABLE | Code.CANCELLED | Code.INTERNAL | Code.UNKNOWN:
+            # Not one of our own statuses, which have a reason: the connection, or the process at its other end.
+            return ServiceError(
+                Reason.PROVIDER_UNAVAILABLE,
+                f"the {service} service cannot be reached, or broke off; try again soon",
+                metadata={"service": service},
+                retry_after=1.0,
+            )
         case code:
-            return RemoteStatusError(CallStatus(code, message))
+            return RemoteStatusError(CallStatus(code, message, tuple(rest)))
 
 
 _DETAIL_TYPES: dict[str, type[Message]] = {

@@ -55,8 +55,8 @@ type RetrievalServiceClient interface {
 	// ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
 	// each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
 	// stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
-	// away then does not stop the work. The same content under the same id does nothing but return the document; other content replaces it. A
-	// corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
+	// away then does not stop the work. The same content under the same id does nothing but return the document, unless that is FAILED: then it
+	// is tried again. Other content replaces it. A corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
 	ImportDocument(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportDocumentRequest, ImportDocumentResponse], error)
 	// CreateDocument takes a document of at most 3 MiB in one message and returns it as soon as it is durable, PENDING or later; `WatchDocument` tells
 	// the rest. ALREADY_EXISTS if the id is taken by other content.
@@ -276,8 +276,8 @@ type RetrievalServiceServer interface {
 	// ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
 	// each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
 	// stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
-	// away then does not stop the work. The same content under the same id does nothing but return the document; other content replaces it. A
-	// corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
+	// away then does not stop the work. The same content under the same id does nothing but return the document, unless that is FAILED: then it
+	// is tried again. Other content replaces it. A corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
 	ImportDocument(grpc.BidiStreamingServer[ImportDocumentRequest, ImportDocumentResponse]) error
 	// CreateDocument takes a document of at most 3 MiB in one message and returns it as soon as it is durable, PENDING or later; `WatchDocument` tells
 	// the rest. ALREADY_EXISTS if the id is taken by other content.

@@ -164,7 +164,7 @@ type Source struct {
 	Disposition SourceDisposition `protobuf:"varint,11,opt,name=disposition,proto3,enum=headwater.v1.SourceDisposition" json:"disposition,omitempty"`
 	// The cosine similarity of query and passage, −1 to 1. Unset where no embedding took part.
 	Cosine *float64 `protobuf:"fixed64,12,opt,name=cosine,proto3,oneof" json:"cosine,omitempty"`
-	// The headings under which the passage stands, outermost first, joined by " › ". Empty if there are none.
+	// The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none.
 	Heading       string `protobuf:"bytes,13,opt,name=heading,proto3" json:"heading,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

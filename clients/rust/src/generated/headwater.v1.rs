@@ -194,7 +194,7 @@ pub struct Source {
     /// The cosine similarity of query and passage, −1 to 1. Unset where no embedding took part.
     #[prost(double, optional, tag = "12")]
     pub cosine: ::core::option::Option<f64>,
-    /// The headings under which the passage stands, outermost first, joined by " › ". Empty if there are none.
+    /// The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none.
     #[prost(string, tag = "13")]
     pub heading: ::prost::alloc::string::String,
 }
@@ -2803,8 +2803,8 @@ pub mod retrieval_service_client {
         /// ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
         /// each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
         /// stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
-        /// away then does not stop the work. The same content under the same id does nothing but return the document; other content replaces it. A
-        /// corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
+        /// away then does not stop the work. The same content under the same id does nothing but return the document, unless that is FAILED: then it
+        /// is tried again. Other content replaces it. A corpus that does not exist is created if it is `default`; otherwise NOT_FOUND.
         pub async fn import_document(
             &mut self,
             request: impl tonic::IntoStreamingRequest<

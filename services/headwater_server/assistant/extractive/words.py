@@ -11,12 +11,11 @@ _TOKEN = re.compile(r"(?P<wide>[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)|[^\W_
 _APOSTROPHE = re.compile(r"['’](?:s|t|re|ve|ll|d|m)\b")
 _NEGATED = re.compile(r"un(?!i|de|til|less|it)[a-z]{4,}")
 _STOP_WORDS = """
-a about all also am an and any are as at be been being but by can could did do does doing for from had has have having
-he her here hers him his how i if in into is it its just may me might more most must my no nor not of on one or other our
-ours out own please shall she should so some such than that the their theirs them then there these they this those to
-under up us very was we were what when where whether which
-while who whom whose why will with would you your yours
-happen mean tell explain describe give find know need get got say says
+a about all also am an and any are as at be been being but by can could did do does doing for from had has have
+having he her here hers him his how i if in into is it its just may me might more most must my no nor not of on one
+or other our ours out own please shall she should so some such than that the their theirs them then there these they
+this those to under up us very was we were what when where whether which while who whom whose why will with would
+you your yours happen mean tell explain describe give find know need get got say says
 """
 
 
