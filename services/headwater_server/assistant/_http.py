@@ -103,7 +103,8 @@ class HttpClient:
         headers = {"accept-encoding": "identity"}  # a compressed stream is held back in blocks
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS)
+        # 0 is aiohttp's "no limit"; None would leave it at its default of 100, and the next answer waiting.
+        limits = httpx.Limits(max_connections=0, keepalive_expiry=_KEEPALIVE_SECONDS)
         self._client = HttpxAiohttpClient(
             mounts=dict.fromkeys(_LOOPBACK),  # no proxy
             limits=limits,

@@ -194,7 +194,7 @@ def assistant_config(settings: Settings) -> AssistantConfig:
             models=provider.models,
             context_tokens=provider.context_tokens,
             max_output_tokens=provider.max_output_tokens,
-            options=provider.options,
+            options=provider.model_extra or {},
         )
         for name, provider in settings.assistants.items()
     }

@@ -1,13 +1,14 @@
 """How much a status may say.
 
-Statuses travel in HTTP/2 trailers, of which a gRPC client takes some 8 KiB by default; a larger status would reach it as
-another one. The bounds leave room for base64 around the details and for percent-encoding of the message.
+Statuses travel in HTTP/2 trailers, of which a gRPC client takes some 8 KiB by default; a larger status would reach it
+as another one. The bounds leave room for base64 around the details and for percent-encoding of the message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
@@ -39,7 +40,7 @@ def _fitting(details: Iterable[Message]) -> Iterator[Message]:
             yield detail
 
 
-def _shortened(detail: Message) -> Message:
+def _shortened(detail: Any) -> Any:
     match detail:
         case error_details_pb2.ErrorInfo():
             metadata = {_cut(key): _cut(value) for key, value in list(detail.metadata.items())[:8]}

@@ -63,12 +63,14 @@ class RetrievalSettings(_Table):
 
 
 class AssistantSettings(_Table):
-    """One named provider, `[assistants.NAME]`, used as `NAME/model`."""
+    """One named provider, `[assistants.NAME]`, used as `NAME/model`; other keys are its protocol's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     api: str
     """The protocol it speaks, such as `openai-chat`: the name of an entry point of the group `headwater.assistants`."""
-    base_url: str
-    """Where it is, up to and without `/chat/completions`."""
+    base_url: str = ""
+    """Where it is, up to and without `/chat/completions`. Empty: the protocol's own default, where it has one."""
     api_key: SecretStr | None = None
     """Its key, if it wants one."""
     api_key_env: str | None = None
@@ -79,8 +81,6 @@ class AssistantSettings(_Table):
     """How many tokens its context holds. Unset: unknown, and nothing is left out."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     """How many tokens its models write at most. Unset: unknown."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """What else the protocol's implementation takes."""
 
     @model_validator(mode="after")
     def _one_key(self) -> AssistantSettings:

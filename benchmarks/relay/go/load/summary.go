@@ -1,0 +1,50 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// summary is what a run is reported as. Times are in milliseconds.
+type summary struct {
+	Streams  int      `json:"streams"`
+	Right    int      `json:"right"`
+	Tokens   int      `json:"tokens"`
+	Messages int      `json:"messages"`
+	First50  float64  `json:"first_p50_ms"`
+	First99  float64  `json:"first_p99_ms"`
+	Token50  float64  `json:"token_p50_ms"`
+	Token99  float64  `json:"token_p99_ms"`
+	Problems []string `json:"problems"`
+}
+
+const shownProblems = 5
+
+func summarize(results []result) summary {
+	total := summary{Streams: len(results), Problems: []string{}}
+	var first, tokens []time.Duration
+	for _, result := range results {
+		total.Tokens += len(result.latencies)
+		total.Messages += result.messages
+		tokens = append(tokens, result.latencies...)
+		if result.err == nil {
+			total.Right++
+			first = append(first, result.addedFirst)
+		} else if len(total.Problems) < shownProblems {
+			total.Problems = append(total.Problems, result.err.Error())
+		}
+	}
+	total.First50, total.First99 = percentile(first, 50), percentile(first, 99)
+	total.Token50, total.Token99 = percentile(tokens, 50), percentile(tokens, 99)
+	return total
+}
+
+// percentile is the smallest value that at least so many in a hundred do not exceed; in milliseconds, 0 of nothing.
+func percentile(values []time.Duration, percent int) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	rank := (len(values)*percent + 99) / 100
+	return float64(values[rank-1].Microseconds()) / 1000
+}
