@@ -32,7 +32,14 @@ END = "<!-- made by scripts/settings_docs.py: end -->"
 
 _DEFAULTS = {"data_dir": "the platform's folder for user data, on Linux `~/.local/share/headwater`"}
 """Where a default depends on the machine, what to say of it."""
-_KINDS: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "true or false", Path: "path"}
+_KINDS: dict[object, str] = {
+    SecretStr: "secret string",
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+}
 _SIGNS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 
 
@@ -93,7 +100,7 @@ def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         if (_table_of(field.annotation) or _named_table_of(field.annotation)) is not None:
             continue  # has a table of its own
-        mapping = get_origin(field.annotation) is dict and get_args(field.annotation)[1] is not Any
+        mapping = get_origin(field.annotation) is dict
         keys = (*path, name, *(["NAME"] if mapping else []))
         yield Setting(
             name=f"{name}.NAME" if mapping else name,
@@ -143,9 +150,7 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is tuple:
         return "list of strings"
     if origin is dict:
-        return "table" if arguments[1] is Any else _kind(arguments[1])
-    if annotation is SecretStr:
-        return "secret string"
+        return _kind(arguments[1])
     return ", ".join([_KINDS[annotation], *_bounds(_constraints(metadata))])
 
 
@@ -166,8 +171,8 @@ def _default(name: str, field: FieldInfo) -> str:
     if name in _DEFAULTS:
         return _DEFAULTS[name]
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ({}, ()):
-        return "unset" if value is None else "none"
+    if value is None or value in ("", {}, ()):
+        return "unset" if value is None else "empty" if value == "" else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.calls.paging import PageTokens
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.catalog import Catalog, SqliteCatalog
@@ -18,7 +19,6 @@ from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.progress import ProgressBoard
 from headwater_server.retrieval.jobs.runner import ImportRunner
 from headwater_server.retrieval.operations import Operations
-from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.query_embedding import QueryEmbedder
 from headwater_server.retrieval.service import RetrievalCore
