@@ -1,0 +1,93 @@
+"""What `headwater doctor` finds out about a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import grpc
+from google.protobuf import wrappers_pb2
+
+from headwater._cli.checks import Finding
+from headwater._cli.connecting import Connection
+from headwater._cli.failures import describe
+from headwater._connection import Endpoint, resolve_endpoint
+from headwater._exceptions import HeadwaterError
+
+_SERVICES = ("AnswerService", "RetrievalService", "AssistantService")
+_SECONDS = 5.0
+_STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
+
+
+def server_findings(connection: Connection) -> Iterator[Finding]:
+    """Asks the server for its health, and for its assistants."""
+    endpoint = resolve_endpoint(
+        connection.target,
+        token=connection.token,
+        tls=connection.tls,
+        insecure=connection.insecure,
+        keepalive=None,
+        user_agent="headwater-cli",
+    )
+    try:
+        statuses = _health(endpoint)
+    except grpc.RpcError as error:
+        named = bool(connection.target or os.environ.get("HEADWATER_TARGET"))
+        yield Finding(
+            f"server at {endpoint.target}",
+            "problem" if named else "note",
+            f"does not answer ({error.code().name.lower().replace('_', ' ')})",
+            "start one with `headwater serve`, or name another with --target",
+        )
+        return
+    served = ", ".join(f"{name} {status}" for name, status in statuses.items())
+    well = all(status == "serving" for status in statuses.values())
+    yield Finding(
+        f"server at {endpoint.target}",
+        "ok" if well else "problem",
+        served,
+        "" if well else "a service that is not served is asked at its own address; one that is not serving is stopping",
+    )
+    if statuses["AssistantService"] == "serving":
+        yield _assistants(connection)
+
+
+def _health(endpoint: Endpoint) -> dict[str, str]:
+    """The status of each service, by `grpc.health.v1.Health/Check`.
+
+    Its request has one field, a string, and its response one, an enumeration; protobuf's wrappers of a string and of an
+    integer are the same on the wire, and a client's installation has no other class for them.
+    """
+    channel = (
+        grpc.insecure_channel(endpoint.target, options=endpoint.options)
+        if endpoint.credentials is None
+        else grpc.secure_channel(endpoint.target, endpoint.credentials, options=endpoint.options)
+    )
+    statuses = {}
+    with channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=wrappers_pb2.StringValue.SerializeToString,
+            response_deserializer=wrappers_pb2.Int32Value.FromString,
+        )
+        for name in _SERVICES:
+            request = wrappers_pb2.StringValue(value=f"headwater.v1.{name}")
+            try:
+                answer = check(request, timeout=_SECONDS, metadata=endpoint.metadata)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                statuses[name] = "not served"
+            else:
+                statuses[name] = _STATUSES.get(answer.value, "unknown")
+    return statuses
+
+
+def _assistants(connection: Connection) -> Finding:
+    try:
+        with connection.open(timeout=_SECONDS) as client:
+            listed = list(client.assistants())
+    except HeadwaterError as error:
+        return Finding("its assistants", "problem", describe(error))
+    default = next((assistant.name for assistant in listed if assistant.default_assistant), "none")
+    return Finding("its assistants", "ok", f"{len(listed)}, by default {default.removeprefix('assistants/')}")

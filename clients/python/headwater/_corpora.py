@@ -1,0 +1,96 @@
+"""Corpora, through a `Client`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from headwater._exceptions import AlreadyExists
+from headwater._names import corpus_name
+from headwater._transport import Transport
+from headwater._updates import update_corpus_request
+from headwater.v1 import document_pb2, retrieval_service_pb2
+
+
+class Corpora:
+    """The corpora of a server: `client.corpora`. Every method raises `CallError` if the call fails."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        corpus_id: str | None = None,
+        *,
+        display_name: str = "",
+        labels: Mapping[str, str] | None = None,
+        exist_ok: bool = False,
+    ) -> document_pb2.Corpus:
+        """Creates a corpus.
+
+        Args:
+            corpus_id: The last part of its name. None: the server makes one.
+            display_name: A name for people.
+            labels: Labels of your own.
+            exist_ok: Whether to return the corpus as it is if it is there already.
+
+        Raises:
+            AlreadyExists: The id is taken, and `exist_ok` is false.
+        """
+        request = retrieval_service_pb2.CreateCorpusRequest(
+            corpus_id=corpus_id or "", corpus=document_pb2.Corpus(display_name=display_name, labels=labels)
+        )
+        try:
+            return self._transport.unary(self._transport.retrieval.CreateCorpus, request)
+        except AlreadyExists:
+            if not exist_ok or corpus_id is None:
+                raise
+            return self.get(corpus_id)
+
+    def get(self, corpus: str) -> document_pb2.Corpus:
+        """Returns a corpus, by its name or bare id.
+
+        Raises:
+            NotFound: There is no such corpus.
+        """
+        request = retrieval_service_pb2.GetCorpusRequest(name=corpus_name(corpus))
+        return self._transport.unary(self._transport.retrieval.GetCorpus, request)
+
+    def list(self, *, page_size: int = 0) -> Iterator[document_pb2.Corpus]:
+        """Iterates over the corpora, by name, and fetches them a page at a time.
+
+        Args:
+            page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
+        """
+        request = retrieval_service_pb2.ListCorporaRequest(page_size=page_size)
+        while True:
+            page = self._transport.unary(self._transport.retrieval.ListCorpora, request)
+            yield from page.corpora
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def update(
+        self, corpus: str, *, display_name: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> document_pb2.Corpus:
+        """Changes a corpus's display name or labels (as a whole); what is None stays.
+
+        Raises:
+            ArgumentError: There is nothing to change.
+            NotFound: There is no such corpus.
+        """
+        request = update_corpus_request(corpus, display_name=display_name, labels=labels)
+        return self._transport.unary(self._transport.retrieval.UpdateCorpus, request)
+
+    def delete(self, corpus: str, *, force: bool = False) -> None:
+        """Deletes a corpus.
+
+        Args:
+            corpus: Its name or bare id.
+            force: Whether to delete its documents with it.
+
+        Raises:
+            FailedPrecondition: It has documents, and `force` is false.
+            NotFound: There is no such corpus.
+        """
+        request = retrieval_service_pb2.DeleteCorpusRequest(name=corpus_name(corpus), force=force)
+        self._transport.unary(self._transport.retrieval.DeleteCorpus, request)
