@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_READY = re.compile(r"\bready (?:on )?(\S+)")
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 
@@ -38,7 +40,7 @@ class Server:
 
 @contextmanager
 def server(command: Sequence[str], *, cwd: Path, log: Path) -> Iterator[Server]:
-    """Starts a program that prints `ready ADDRESS` as soon as it serves; leaving the context ends it and its children.
+    """Starts a program that says `ready ADDRESS` or `ready on ADDRESS`; leaving the context ends it and its children.
 
     Args:
         command: The program and its arguments.
@@ -68,10 +70,10 @@ def _ready_address(process: subprocess.Popen[bytes], log: Path) -> str:
     output = process.stdout
     assert output is not None, "it was opened with a pipe"
     readable, _, _ = select.select([output], [], [], _READY_SECONDS)
-    word, _, address = output.readline().decode().strip().partition(" ") if readable else ("", "", "")
-    if word != "ready":
+    said = _READY.search(output.readline().decode()) if readable else None
+    if said is None:
         raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-    return address
+    return said[1]
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -44,7 +44,7 @@ def commands(binaries: Path, *, streams: int) -> dict[str, Command]:
             f'[assistants.fake]\napi = "openai-chat"\nbase_url = "{upstream}"\n',
             encoding="utf-8",
         )
-        return [sys.executable, "-m", "benchmarks.relay.headwater", "--config", str(config)]
+        return [sys.executable, "-m", "headwater", "serve", "--config", str(config)]
 
     return {
         "go": lambda upstream, _: [str(binaries / "relay"), "-upstream", upstream],

@@ -7,8 +7,7 @@
             print(piece, end="", flush=True)
 
 Names are imported when they are first used, so that `import headwater` costs next to nothing. The protobuf messages of
-the wire are
-in `headwater.v1`; those that a caller meets often are here too.
+the wire are in `headwater.v1`; those that a caller meets often are here too.
 """
 
 from __future__ import annotations

@@ -24,14 +24,11 @@ class Answer(AnswerBase):
     """A streamed answer with its sources, in two states: being read, and finished.
 
     There is one cursor: iteration, `chunks()` and `content()` go on where the last of them stopped. A `break` cancels
-    nothing;
-    `close()`, leaving `with`, and garbage collection (with a ResourceWarning) do. After a failure `partial`, `name`,
-    `repr()`
-    and the retrieved sources work, and everything else raises that same exception again.
+    nothing; `close()`, leaving `with`, and garbage collection (with a ResourceWarning) do. After a failure `partial`,
+    `name`, `repr()` and the retrieved sources work, and everything else raises that same exception again.
 
     Several threads may call `content()` and `retrieved()` at the same time, which then share one read; a second thread
-    that
-    iterates while another waits for a piece gets `AnswerBusy`.
+    that iterates while another waits for a piece gets `AnswerBusy`.
 
     Example:
         >>> for piece in client.answer("What does the handbook say about leave?"):  # doctest: +SKIP

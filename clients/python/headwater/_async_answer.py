@@ -29,12 +29,10 @@ class AsyncAnswer(AnswerBase):
     """A streamed answer with its sources, in two states: being read, and finished. For one event loop.
 
     The question is sent at the first await, iteration or `async with`. `await answer` reads to the end and returns the
-    answer itself.
-    Apart from that it is as `Answer` is: one cursor; a `break` cancels nothing; `close()`, leaving `async with`, and
-    garbage
-    collection (with a ResourceWarning) do; after a failure `partial`, `name`, `repr()` and the retrieved sources work,
-    and
-    everything else raises that same exception again. A waiter that is cancelled loses nothing, and stops nothing.
+    answer itself. Apart from that it is as `Answer` is: one cursor; a `break` cancels nothing; `close()`, leaving
+    `async with`, and garbage collection (with a ResourceWarning) do; after a failure `partial`, `name`, `repr()` and
+    the retrieved sources work, and everything else raises that same exception again. A waiter that is cancelled loses
+    nothing, and stops nothing.
 
     Example:
         >>> async for piece in client.answer("What does the handbook say about leave?"):  # doctest: +SKIP

@@ -42,8 +42,7 @@ class AsyncDocuments:
         """Uploads a document and waits until it can be found.
 
         Once its bytes are durable (stage `received`) the work goes on at the server, whatever becomes of this call.
-        The same
-        content under the same id does nothing; other content replaces the document.
+        The same content under the same id does nothing; other content replaces the document.
 
         Args:
             content: The path of a file, the bytes, or a file open for reading bytes.

@@ -31,8 +31,7 @@ class Reader:
     """Gives the verified chunks of one answer, one at a time, to one thread at a time.
 
     A thread of its own takes the messages off the call, a few ahead: grpcio loses its place when a signal such as
-    Ctrl-C
-    interrupts a thread that waits for a message, and a reader must be able to go on after that.
+    Ctrl-C interrupts a thread that waits for a message, and a reader must be able to go on after that.
     """
 
     def __init__(self, call: ChunkCall, transcript: Transcript, *, target: str) -> None:

@@ -117,6 +117,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     async with aclosing(inner(request, context)) as messages:
                         async for message in messages:
                             await context.write(message)
+                except grpc.aio.InternalError:
+                    call.reader_gone()
+                    return
                 except Exception as error:
                     status = call.failed(error)
                 else:
@@ -141,6 +144,10 @@ class _CallLog:
 
     def __enter__(self) -> Self:
         return self
+
+    def reader_gone(self) -> None:
+        """Notes that a message could not be written: nobody is there to read it, or a status."""
+        self._outcome = "CANCELLED"
 
     def failed(self, error: Exception) -> CallStatus:
         """Notes a failure and returns the status it ends the call with."""
