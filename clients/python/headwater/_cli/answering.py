@@ -22,7 +22,6 @@ from headwater._exceptions import HeadwaterError
 from headwater.v1 import answer_pb2
 
 _EXTRACTIVE = "assistants/builtin/extractive"
-_SECONDS_TO_CANCEL = 5.0
 
 _ABSTAINED = {
     AbstainReason.NO_SOURCES: "Nothing was found that could answer this.",
@@ -91,7 +90,8 @@ def ask(client: Client, question: Question, *, as_json: bool, show_sources: bool
 def _stop(answer: Answer) -> None:
     """Tells the server to stop. A server that does not hear that still stops, as its reader goes away."""
     with contextlib.suppress(HeadwaterError):
-        answer.cancel()
+        if answer.name:  # which raises where nothing has come yet: then closing the call is all there is to do
+            answer.cancel()
 
 
 def _show(answer: Answer, *, show_sources: bool) -> None:

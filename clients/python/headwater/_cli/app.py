@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -74,6 +76,8 @@ def _root(
 
 def run() -> int:
     """Runs the command line, and returns its exit code. No exception leaves it but one that asks for a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal cannot show must not end a command
     command = typer.main.get_command(app)
     try:
         with reported():

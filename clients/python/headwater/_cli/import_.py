@@ -49,6 +49,7 @@ def import_(
     run again. In folders, hidden files and files of other kinds than text, Markdown, HTML, PDF and Word are skipped.
     """
     values = parse_metadata(metadata or ())
+    corpus = corpus.removeprefix("corpora/")
     found = find_files(paths)
     for folder, reason in found.unreadable:
         note(f"{folder}: {reason}")
@@ -71,7 +72,7 @@ def import_(
 def _report(summary: Summary, *, corpus: str, skipped: str) -> None:
     counts = [f"{count} {name}" for name in ("unchanged", "updated", "failed") if (count := summary.count(name))]
     imported = f"{plural(summary.count('imported'), 'file')} imported"
-    where = f"corpus {corpus.removeprefix('corpora/')}, {plural(summary.passages, 'passage')}"
+    where = f"corpus {corpus}, {plural(summary.passages, 'passage')}"
     line(f"{', '.join([imported, *counts])} · {where}")
     if skipped:
         note(skipped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from headwater._cli.answering import Question, ask
@@ -14,7 +15,7 @@ from headwater._cli.import_display import import_display
 from headwater._cli.importing import Job, Result, import_all
 from headwater._cli.local_server import local_server
 from headwater._cli.sources import place
-from headwater._cli.terminal import moves, note, plural
+from headwater._cli.terminal import moves, note, plural, waiting
 from headwater._cli.walking import Found, find_files
 from headwater._client import Client
 from headwater._exceptions import NotFound
@@ -46,11 +47,11 @@ def ask_files(question: Question, paths: Sequence[Path], *, as_json: bool, show_
         raise CommandFailed(
             f"there is nothing to read in {named}: text, Markdown, HTML, PDF and Word files can be asked about"
         )
-    with (
-        cached_folder(paths) as data_dir,
-        local_server(data_dir, assistant=question.assistant) as connection,
-        connection.open() as client,
-    ):
+    with ExitStack() as stack:
+        with waiting("starting …"):
+            data_dir = stack.enter_context(cached_folder(paths))
+            connection = stack.enter_context(local_server(data_dir, assistant=question.assistant))
+            client = stack.enter_context(connection.open())
         failures = _bring_up_to_date(client, jobs)
         _report([*unreadable, *((result.job.path, result.reason) for result in failures)])
         if len(failures) == len(jobs):

@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -37,8 +39,6 @@ def errors() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end the command
     piped = not stream.isatty()  # then there is no colour, whatever FORCE_COLOR says
     return Console(
         stderr=stderr,
@@ -54,6 +54,16 @@ def _console(*, stderr: bool) -> Console:
 def moves() -> bool:
     """Whether progress may be shown that overwrites itself."""
     return errors().is_terminal and not errors().is_dumb_terminal
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Shows what is being waited for, on a terminal, for as long as the context lasts."""
+    if not moves():
+        yield
+        return
+    with Status(what, console=errors()):
+        yield
 
 
 def note(text: str) -> None:
@@ -76,12 +86,16 @@ def write_json(message: Any) -> None:
     """Writes a protobuf message as one line of JSON, in protobuf's own mapping."""
     from google.protobuf import json_format  # noqa: PLC0415  # only --json pays for it
 
-    write(json_format.MessageToJson(message, indent=None, ensure_ascii=False) + "\n")
+    write(json_format.MessageToJson(message, indent=None, ensure_ascii=not _is_utf8()) + "\n")
 
 
 def write_object(values: dict[str, object]) -> None:
     """Writes a plain object as one line of JSON."""
-    write(json.dumps(values, ensure_ascii=False) + "\n")
+    write(json.dumps(values, ensure_ascii=not _is_utf8()) + "\n")
+
+
+def _is_utf8() -> bool:
+    return sys.stdout.encoding.lower().replace("-", "") == "utf8"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
