@@ -159,6 +159,8 @@ def _conclude(answer: answer_pb2.Answer, *, written: bool, show_sources: bool) -
         said = _ABSTAINED.get(AbstainReason(answer.abstain_reason), "The assistant did not answer this.")
         if not written:
             line(said)
+        if not answer.sources:
+            note("is anything imported there? `headwater corpora list` shows it, `headwater import PATH` adds to it")
     elif reason in _CUT_SHORT:
         say(_CUT_SHORT[reason])
     if show_sources:

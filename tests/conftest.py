@@ -1,0 +1,18 @@
+"""The one fixture that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serving import HANDBOOK, headwater, serving
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server whose corpus `default` holds the demo's documents."""
+    with serving(tmp_path_factory.mktemp("served") / "data") as server:
+        imported = headwater("import", HANDBOOK, target=server.target)
+        assert imported.returncode == 0, imported.stderr
+        yield server.target
