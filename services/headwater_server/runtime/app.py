@@ -97,7 +97,7 @@ async def running(settings: Settings, role: Role = "all") -> AsyncIterator[Runni
         yield Running(address, server, orchestrator, settings)
 
 
-async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str], None]) -> None:
+async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str], None]) -> signal.Signals:
     """Serves until SIGTERM or SIGINT, then drains; a second signal stops at once.
 
     Args:
@@ -105,30 +105,44 @@ async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str]
         role: Which services to serve.
         ready: Called once with the address, as soon as calls are taken.
 
+    Returns:
+        The signal that asked it to stop.
+
     Raises:
         SettingsError: As `running`.
         DataDirError: As `running`.
         PortInUse: As `running`.
     """
-    asked = anyio.Event()
+    asked = _StopRequest()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with owned_tasks(cancel=True) as tasks:
             tasks.start_soon(_listen, signals, asked, tasks.cancel_scope)
             async with running(settings, role) as services:
                 log.info("server.ready", address=services.address, role=role)
                 ready(services.address)
-                await asked.wait()
+                await asked.event.wait()
                 await services.drain()
     log.info("server.stopped")
+    return asked.signal
 
 
-async def _listen(signals: AsyncIterator[signal.Signals], asked: anyio.Event, everything: anyio.CancelScope) -> None:
+class _StopRequest:
+    """That the server was asked to stop, and how."""
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.signal = signal.SIGTERM
+
+
+async def _listen(signals: AsyncIterator[signal.Signals], asked: _StopRequest, everything: anyio.CancelScope) -> None:
     """Asks the server to stop at the first signal, and stops it at the second."""
-    async for _ in signals:
-        if asked.is_set():
+    async for received in signals:
+        if asked.event.is_set():
             log.warning("server.stopped_at_once")
             everything.cancel()
-        asked.set()
+        else:
+            asked.signal = received
+            asked.event.set()
 
 
 async def _open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal
@@ -26,6 +27,7 @@ def configure(
         style: One JSON object a line, or lines for people; `auto` chooses by whether standard error is a terminal.
         secrets: Values that must never be written, wherever in an event they stand.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its core's chatter goes past us, straight to standard error
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)

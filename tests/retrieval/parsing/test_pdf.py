@@ -86,6 +86,12 @@ def test_first_lines_that_only_look_alike_stay() -> None:
     assert text.count("Only") == 9
 
 
+def test_first_lines_that_say_something_new_on_each_page_stay() -> None:
+    pages = [[f"Chapter {n}: type {n} is reported to office {n}.", "a.", "b.", "c.", "d.", "e."] for n in range(1, 9)]
+    text = "\n".join(block.text for block in read(pages).blocks)
+    assert all(f"type {n} is reported to office {n}." in text for n in range(1, 9))
+
+
 def test_the_outline_gives_the_headings() -> None:
     pages = [["1 Introduction", "Text of it.", "Method"], ["2.1 Method", "Introduction", "More."]]
     content = make_pdf(pages, outline=[("Introduction", 1), ("2.1 Method", 2)])

@@ -97,28 +97,20 @@ def load_settings(*, config: Path | None, flags: dict[str, Any], role: str = "al
 def _run(settings: Any, role: str) -> None:
     service = server_module("runtime.app")
     anyio = server_module("runtime.app").anyio
-    interrupted = False
-
-    def note_interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-
     def ready(address: str) -> None:
-        # The event loop learns of signals by its own descriptor, whatever Python's handler does besides.
-        signal.signal(signal.SIGINT, note_interrupt)
         sys.stdout.write(_ready_line(settings, role, address) + "\n")
         sys.stdout.flush()
 
-    async def main() -> None:
-        await service.serve(settings, role, ready=ready)
+    async def main() -> Any:
+        return await service.serve(settings, role, ready=ready)
 
     try:
-        anyio.run(main)
+        asked = anyio.run(main)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise server_failure(error, settings) from error
-    if interrupted:
+    if asked == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
 

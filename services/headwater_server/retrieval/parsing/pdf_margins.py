@@ -37,19 +37,27 @@ def _drop_repeated(pages: Sequence[list[str]], edge: int) -> None:
     often = max(_FEWEST_PAGES, _SHARE * len(eligible))
     seen: set[str] = set()
     for index, page in eligible.items():
-        if not any(counts[key] >= (often if key[1] is None else _FEWEST_NUMBERED) for key in keys[index]):
+        running = [key for key in keys[index] if counts[key] >= (often if key[1] is None else _FEWEST_NUMBERED)]
+        if not running:
             continue
-        shape = _shape(page[edge])
-        if shape in seen or not any(c.isalpha() for c in shape):
+        wordings = {wording for wording, _ in running}
+        if wordings & seen or not any(c.isalpha() for c in _shape(page[edge])):
             del page[edge]
-        seen.add(shape)
+        seen |= wordings
 
 
 def _keys(line: str, index: int) -> set[tuple[str, int | None]]:
-    """Return what a running line has in common with its like on other pages: its wording, or that and its numbering."""
-    shape = _shape(line)
-    numbers = [int(number) for number in _DIGITS.findall(line)]
-    return {(line, None), *((shape, number - index) for number in (*numbers[:1], *numbers[-1:]))}
+    """Return what a running line has in common with its like on other pages: its wording, or that and its numbering.
+
+    One number of a line may be the page's, its first or its last. All others are part of the wording: a line in which
+    they change says something new on each page.
+    """
+    found = list(_DIGITS.finditer(line))
+    keys: set[tuple[str, int | None]] = {(line, None)}
+    for number in (*found[:1], *found[-1:]):
+        wording = f"{line[: number.start()]}#{line[number.end() :]}"
+        keys.add((wording, int(number.group()) - index))
+    return keys
 
 
 def _shape(line: str) -> str:
