@@ -11,8 +11,7 @@ PYTHON ?= python3
 QUESTION ?= How many hours of annual leave can I carry over to the next leave year?
 # What `make test` hands to pytest, and which programs `make bench` runs.
 ARGS ?=
-BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)) \
-	$(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
+BENCHMARKS ?=
 
 venv := .venv/.made
 tools := .venv-generate/.made
@@ -77,8 +76,8 @@ generate: $(tools) $(venv) ## Generate the code of the protos, in every language
 	@for sdk in $(sdks); do $(MAKE) -C clients/$$sdk generate; done
 
 .PHONY: bench
-bench: $(venv) ## Run the benchmarks; BENCHMARKS="embedding" runs some of them
-	@for name in $(BENCHMARKS); do printf '\n## %s\n\n' "$$name"; .venv/bin/python -m "benchmarks.$$name"; done
+bench: $(venv) ## Run the benchmarks in short form; BENCHMARKS="embedding" runs some of them
+	@.venv/bin/python -m benchmarks $(BENCHMARKS)
 
 .PHONY: lock
 lock: $(uv) ## Write requirements.lock anew from pyproject.toml; LOCK=--upgrade takes newer versions

@@ -11,6 +11,9 @@ import anyio
 
 from headwater_server.errors import Reason, ServiceError
 
+_LEAST_PAUSE = 0.05
+"""How often to look, in seconds, whether a slow reader is back, where `between_tokens` is shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -42,6 +45,7 @@ class Watchdog:
         self._start = start
         self._last: float | None = None
         self._paused = False
+        self._began = anyio.Event()
         self.first_token: float | None = None
         """When the first text or reasoning came, by `anyio.current_time`."""
         self.expired: Expired | None = None
@@ -52,6 +56,7 @@ class Watchdog:
         self._last = anyio.current_time()
         if self.first_token is None:
             self.first_token = self._last
+            self._began.set()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -69,13 +74,17 @@ class Watchdog:
             due, limit = self._next()
             if anyio.current_time() >= due:
                 if self._paused and limit is Expired.BETWEEN_TOKENS:
-                    later = anyio.current_time() + self._limits.between_tokens
+                    later = anyio.current_time() + max(self._limits.between_tokens, _LEAST_PAUSE)
                     await anyio.sleep_until(min(later, self._start + self._limits.total))
                     continue
                 self.expired = limit
                 scope.cancel()
                 return
-            await anyio.sleep_until(due)
+            with anyio.CancelScope(deadline=due):
+                if self._last is None:
+                    await self._began.wait()  # from the first token on, another limit counts
+                else:
+                    await anyio.sleep_forever()
 
     def _next(self) -> tuple[float, Expired]:
         total = self._start + self._limits.total

@@ -97,6 +97,7 @@ def load_settings(*, config: Path | None, flags: dict[str, Any], role: str = "al
 def _run(settings: Any, role: str) -> None:
     service = server_module("runtime.app")
     anyio = server_module("runtime.app").anyio
+
     def ready(address: str) -> None:
         sys.stdout.write(_ready_line(settings, role, address) + "\n")
         sys.stdout.flush()
