@@ -128,8 +128,10 @@ async def test_a_certificate_of_an_unknown_authority_is_refused() -> None:
 async def test_where_nobody_listens_the_provider_is_unavailable() -> None:
     async with fake_provider() as provider:
         url = provider.url
-    assert (await failure(url)).reason is Reason.PROVIDER_UNAVAILABLE
-    assert (await failure("http://no-such-host.invalid/v1")).reason is Reason.PROVIDER_UNAVAILABLE
+    refused, unknown = await failure(url), await failure("http://no-such-host.invalid/v1")
+    assert (refused.reason, unknown.reason) == (Reason.PROVIDER_UNAVAILABLE, Reason.PROVIDER_UNAVAILABLE)
+    assert "connection refused" in refused.message
+    assert "name was not found" in unknown.message
 
 
 async def test_a_connection_cut_in_the_middle_is_truncated() -> None:

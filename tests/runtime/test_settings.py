@@ -134,6 +134,20 @@ def test_what_is_shown_is_toml_without_secrets_that_loads_again(file: Path, tmp_
     assert again.tokens.keys() == settings.tokens.keys()
 
 
+def test_what_plugins_and_urls_hide_is_not_shown() -> None:
+    provider = {
+        "api": "plugin",
+        "base_url": "http://user:canary-1@host:1/v1?key=canary-2",
+        "signing_key": "canary-3",
+        "headers": {"Authorization": "Bearer canary-4"},
+        "max_tokens_field": "max_tokens",
+    }
+    shown = as_toml(load(flags={"assistants": {"p": provider}}))
+    assert "canary" not in shown
+    assert "host:1/v1" in shown
+    assert 'max_tokens_field = "max_tokens"' in shown
+
+
 leaves = st.one_of(st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.text(max_size=5))
 trees = st.recursive(
     leaves,

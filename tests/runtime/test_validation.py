@@ -98,6 +98,15 @@ async def test_an_empty_prompt_is_refused_in_words() -> None:
     assert error.details() == "prompt: must not be empty or only white space"
 
 
+async def test_a_name_that_is_none_is_refused_in_words() -> None:
+    request = answer_service_pb2.StreamAnswerRequest(prompt="x", assistant="none", chat="y")
+    request.retrieval.corpora.append("BAD NAME")
+    async with serving(Services()) as stubs:
+        error = await refusal(stubs.answers.GenerateAnswer, request)
+    assert "pattern" not in (error.details() or "")
+    assert "retrieval.corpora[0]: must be `corpora/{corpus}`, the corpus 1 to 63 letters" in (error.details() or "")
+
+
 async def test_a_refusal_of_very_much_still_arrives() -> None:
     labels = {f"€{number}" * 3000: "ü" * 300 for number in range(64)}
     async with serving(Services()) as stubs:

@@ -9,6 +9,8 @@ exceptions carry the request with its headers, and a log that prints what they h
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
@@ -180,5 +182,22 @@ class HttpClient:
 
 
 def _kind(error: BaseException) -> str:
-    """What happened, without what it happened to."""
+    """What happened, without what it happened to.
+
+    The transport reports every failure to connect as a time-out; what it comes from says what it was.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        found = getattr(cause, "os_error", cause)
+        match found:
+            case ConnectionRefusedError():
+                return "connection refused"
+            case ConnectionResetError():
+                return "connection reset"
+            case socket.gaierror():
+                return "its name was not found"
+            case ssl.SSLError():
+                return "TLS failed"
+            case _:
+                cause = cause.__cause__
     return type(error).__name__

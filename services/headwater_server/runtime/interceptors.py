@@ -28,6 +28,7 @@ from headwater_server.names import new_id
 from headwater_server.runtime.activity import Activity
 from headwater_server.runtime.bounds import bounded
 from headwater_server.runtime.status import CallStatus, UnauthenticatedError, defect_status, status_of
+from headwater_server.runtime.violations import description, field_path
 
 log = structlog.get_logger("headwater.calls")
 
@@ -260,7 +261,7 @@ def check(request: Message | _Malformed) -> None:
     if isinstance(request, _Malformed):
         raise InvalidRequest("(request)", "the bytes are not a protobuf message of the type this method takes")
     violations = [
-        FieldViolation(_path(violation.proto.field) or "(request)", _description(violation))
+        FieldViolation(field_path(violation.proto.field) or "(request)", description(violation))
         for violation in protovalidate.collect_violations(request)
     ]
     if not violations:
@@ -269,22 +270,3 @@ def check(request: Message | _Malformed) -> None:
     raise ServiceError(
         Reason.INVALID_FIELD, summary, metadata={"field": violations[0].field}, violations=violations[:100]
     )
-
-
-def _path(field: Any) -> str:
-    """A violation's field as a path, such as `retrieval.corpora[0]`."""
-    path = ""
-    for element in field.elements if field is not None else ():
-        path += f".{element.field_name}" if path else element.field_name
-        subscript = element.subscript
-        if subscript is not None and subscript.field:
-            path += f"[{subscript.value}]"
-    return path
-
-
-def _description(violation: Any) -> str:
-    """A violation in words: what its field may be, rather than the pattern it breaks."""
-    message = str(violation.proto.message)
-    if violation.proto.rule_id == "string.pattern" and "`\\S`" in message:
-        return "must not be empty or only white space"
-    return message

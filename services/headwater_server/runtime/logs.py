@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import structlog
 
+from headwater_server.runtime.masking import names_secret
+
 MASK = "[secret]"
-_SECRET_KEYS = frozenset({"authorization", "api_key", "token", "password", "credential"})
 
 
 def configure(
@@ -75,7 +76,7 @@ class _Mask:
         return event
 
     def _masked_item(self, key: object, value: Any) -> Any:
-        return MASK if str(key).lower() in _SECRET_KEYS else self._masked(value)
+        return MASK if names_secret(str(key)) else self._masked(value)
 
     def _masked(self, value: Any) -> Any:
         match value:

@@ -182,7 +182,8 @@ class Settings(BaseSettings):
         return value
 
     def secrets(self) -> Iterator[str]:
-        """Every secret value, so that the log can mask them."""
+        """Every secret value, so that the log can mask them: those set here, and providers' keys in the environment."""
+        yield from (value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= 8)
         yield from (token.get_secret_value() for token in self.tokens.values())
         for provider in self.assistants.values():
             if provider.api_key is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from headwater_server.runtime.masking import names_secret, without_secrets
 from headwater_server.runtime.settings import Settings
 
 MASK = "*" * 16
@@ -25,9 +26,16 @@ def _write_table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[s
     plain = {name: value for name, value in values.items() if name not in tables and value is not None}
     if path and (plain or not tables):
         lines += ["", f"[{'.'.join(map(_toml_key, path))}]"]
-    lines += [f"{_toml_key(name)} = {_toml_value(value)}" for name, value in plain.items()]
+    lines += [f"{_toml_key(name)} = {_toml_value(_shown(name, value))}" for name, value in plain.items()]
     for name, value in tables.items():
         _write_table(value, (*path, name), lines)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A value as it may be shown: plugins' own keys, too, may hold secrets, and so may a URL."""
+    if not isinstance(value, str):
+        return value
+    return MASK if names_secret(name) else without_secrets(value, MASK)
 
 
 def _toml_key(name: str) -> str:
@@ -43,7 +51,8 @@ def _toml_value(value: Any) -> str:
         case SecretStr():
             return f'"{MASK}"'
         case dict():
-            items = (f"{_toml_key(name)} = {_toml_value(item)}" for name, item in value.items() if item is not None)
+            shown = {name: _shown(name, item) for name, item in value.items() if item is not None}
+            items = (f"{_toml_key(name)} = {_toml_value(item)}" for name, item in shown.items())
             return "{" + ", ".join(items) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(_toml_value, value)) + "]"

@@ -7,6 +7,7 @@
 package headwaterv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1284,7 +1285,7 @@ var File_headwater_v1_answer_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\n" +
-	"\x19headwater/v1/answer.proto\x12\fheadwater.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/source.proto\"\xf1\x03\n" +
+	"\x19headwater/v1/answer.proto\x12\fheadwater.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/source.proto\"\xf1\x03\n" +
 	"\vAnswerChunk\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x05R\bsequence\x127\n" +
 	"\astarted\x18\x02 \x01(\v2\x1b.headwater.v1.AnswerStartedH\x00R\astarted\x12>\n" +
@@ -1321,7 +1322,7 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x14\n" +
 	"\x05quote\x18\x02 \x01(\tR\x05quote\x122\n" +
 	"\blocation\x18\x03 \x01(\v2\x16.headwater.v1.LocationR\blocation\"\v\n" +
-	"\tHeartbeat\"\xeb\a\n" +
+	"\tHeartbeat\"\xa5\b\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1351,7 +1352,8 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"textCrc32c\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0e\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:8\xeaA5\n" +
+	"\x10headwater/Answer\x12\x10answers/{answer}*\aanswers2\x06answerB\x0e\n" +
 	"\f_text_crc32c\"\xdb\x02\n" +
 	"\x05Usage\x12&\n" +
 	"\finput_tokens\x18\x01 \x01(\x05H\x00R\vinputTokens\x88\x01\x01\x12(\n" +
