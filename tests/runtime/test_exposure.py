@@ -11,6 +11,7 @@ import grpc
 import pytest
 import trustme
 
+from headwater import AsyncClient, FinishReason, TlsSettings
 from headwater_server.runtime.app import running
 from headwater_server.runtime.security import check_exposure, is_loopback, split_address
 from headwater_server.runtime.server import PortInUse, Server
@@ -186,3 +187,20 @@ async def test_an_ipv6_address_comes_back_in_brackets() -> None:
     address = await server.start()
     assert address.startswith("[::1]:")
     await server.stop()
+
+
+async def test_apart_the_services_speak_tls_with_each_other(tmp_path: Path, certificates: Certificates) -> None:
+    tls = {"cert": certificates.chain, "key": certificates.key, "client_ca": certificates.authority}
+    part = {"address": "127.0.0.1:0", "data_dir": tmp_path, "tls": tls}
+    ends = {"address": "127.0.0.1:0", "tls": {**tls, "client_ca": None, "upstream_ca": certificates.authority}}
+    async with (
+        running(load(flags=part), "retrieval") as retrieval,
+        running(load(flags=part), "assistant") as assistant,
+        running(
+            load(flags={**ends, "retrieval_target": retrieval.address, "assistant_target": assistant.address}),
+            "orchestrator",
+        ) as orchestrator,
+        AsyncClient(orchestrator.address, tls=TlsSettings(ca=certificates.authority)) as client,
+    ):
+        answer = await client.answer("Does it work?", corpora=["default"])
+    assert answer.finish_reason is FinishReason.ABSTAINED
