@@ -15,6 +15,7 @@ from headwater._async_corpora import AsyncCorpora
 from headwater._async_documents import AsyncDocuments
 from headwater._async_reader import ChunkCall
 from headwater._async_transport import AsyncTransport
+from headwater._checks import page
 from headwater._collecting import RetrievalCheck
 from headwater._connection import DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, TlsSettings, resolve_endpoint
 from headwater._enums import AbstainPolicyName, RetrievalModeName
@@ -266,14 +267,14 @@ class AsyncClient:
         Raises:
             CallError: A call failed.
         """
-        request = assistant_service_pb2.ListAssistantsRequest(page_size=page_size)
+        request = assistant_service_pb2.ListAssistantsRequest(page_size=page(page_size))
         while True:
-            page = await self._transport.unary(self._transport.assistants.ListAssistants, request)
-            for assistant in page.assistants:
+            found = await self._transport.unary(self._transport.assistants.ListAssistants, request)
+            for assistant in found.assistants:
                 yield assistant
-            if not page.next_page_token:
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     async def close(self) -> None:
         """Closes the connection and every answer that is not finished. Closing twice is fine."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from headwater._async_transport import AsyncTransport
+from headwater._checks import page, truth
 from headwater._exceptions import AlreadyExists
 from headwater._names import corpus_name
-from headwater._updates import update_corpus_request
+from headwater._updates import create_corpus_request, update_corpus_request
 from headwater.v1 import document_pb2, retrieval_service_pb2
 
 
@@ -36,9 +37,7 @@ class AsyncCorpora:
         Raises:
             AlreadyExists: The id is taken, and `exist_ok` is false.
         """
-        request = retrieval_service_pb2.CreateCorpusRequest(
-            corpus_id=corpus_id or "", corpus=document_pb2.Corpus(display_name=display_name, labels=labels)
-        )
+        request = create_corpus_request(corpus_id, display_name=display_name, labels=labels)
         try:
             return await self._transport.unary(self._transport.retrieval.CreateCorpus, request)
         except AlreadyExists:
@@ -61,14 +60,14 @@ class AsyncCorpora:
         Args:
             page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
         """
-        request = retrieval_service_pb2.ListCorporaRequest(page_size=page_size)
+        request = retrieval_service_pb2.ListCorporaRequest(page_size=page(page_size))
         while True:
-            page = await self._transport.unary(self._transport.retrieval.ListCorpora, request)
-            for corpus in page.corpora:
+            found = await self._transport.unary(self._transport.retrieval.ListCorpora, request)
+            for corpus in found.corpora:
                 yield corpus
-            if not page.next_page_token:
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     async def update(
         self, corpus: str, *, display_name: str | None = None, labels: Mapping[str, str] | None = None
@@ -93,5 +92,5 @@ class AsyncCorpora:
             FailedPrecondition: It has documents, and `force` is false.
             NotFound: There is no such corpus.
         """
-        request = retrieval_service_pb2.DeleteCorpusRequest(name=corpus_name(corpus), force=force)
+        request = retrieval_service_pb2.DeleteCorpusRequest(name=corpus_name(corpus), force=truth("force", force))
         await self._transport.unary(self._transport.retrieval.DeleteCorpus, request)

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from headwater._async_transport import AsyncTransport
+from headwater._checks import page
 from headwater._collecting import DownloadCheck, ImportCheck, ImportProgress, report
 from headwater._files import replaced_file
 from headwater._names import corpus_name, document_name
@@ -132,14 +133,14 @@ class AsyncDocuments:
             corpus: The corpus, by its name or bare id.
             page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
         """
-        request = retrieval_service_pb2.ListDocumentsRequest(parent=corpus_name(corpus), page_size=page_size)
+        request = retrieval_service_pb2.ListDocumentsRequest(parent=corpus_name(corpus), page_size=page(page_size))
         while True:
-            page = await self._transport.unary(self._transport.retrieval.ListDocuments, request)
-            for document in page.documents:
+            found = await self._transport.unary(self._transport.retrieval.ListDocuments, request)
+            for document in found.documents:
                 yield document
-            if not page.next_page_token:
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     async def watch(
         self,

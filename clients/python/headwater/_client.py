@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater._answer import Answer
+from headwater._checks import page
 from headwater._collecting import RetrievalCheck
 from headwater._connection import DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, TlsSettings, resolve_endpoint
 from headwater._corpora import Corpora
@@ -258,13 +259,13 @@ class Client:
         Raises:
             CallError: A call failed.
         """
-        request = assistant_service_pb2.ListAssistantsRequest(page_size=page_size)
+        request = assistant_service_pb2.ListAssistantsRequest(page_size=page(page_size))
         while True:
-            page = self._transport.unary(self._transport.assistants.ListAssistants, request)
-            yield from page.assistants
-            if not page.next_page_token:
+            found = self._transport.unary(self._transport.assistants.ListAssistants, request)
+            yield from found.assistants
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     def close(self) -> None:
         """Closes the connection and every answer that is not finished. Closing twice is fine."""

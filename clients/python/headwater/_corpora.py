@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from headwater._checks import page, truth
 from headwater._exceptions import AlreadyExists
 from headwater._names import corpus_name
 from headwater._transport import Transport
-from headwater._updates import update_corpus_request
+from headwater._updates import create_corpus_request, update_corpus_request
 from headwater.v1 import document_pb2, retrieval_service_pb2
 
 
@@ -36,9 +37,7 @@ class Corpora:
         Raises:
             AlreadyExists: The id is taken, and `exist_ok` is false.
         """
-        request = retrieval_service_pb2.CreateCorpusRequest(
-            corpus_id=corpus_id or "", corpus=document_pb2.Corpus(display_name=display_name, labels=labels)
-        )
+        request = create_corpus_request(corpus_id, display_name=display_name, labels=labels)
         try:
             return self._transport.unary(self._transport.retrieval.CreateCorpus, request)
         except AlreadyExists:
@@ -61,13 +60,13 @@ class Corpora:
         Args:
             page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
         """
-        request = retrieval_service_pb2.ListCorporaRequest(page_size=page_size)
+        request = retrieval_service_pb2.ListCorporaRequest(page_size=page(page_size))
         while True:
-            page = self._transport.unary(self._transport.retrieval.ListCorpora, request)
-            yield from page.corpora
-            if not page.next_page_token:
+            found = self._transport.unary(self._transport.retrieval.ListCorpora, request)
+            yield from found.corpora
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     def update(
         self, corpus: str, *, display_name: str | None = None, labels: Mapping[str, str] | None = None
@@ -92,5 +91,5 @@ class Corpora:
             FailedPrecondition: It has documents, and `force` is false.
             NotFound: There is no such corpus.
         """
-        request = retrieval_service_pb2.DeleteCorpusRequest(name=corpus_name(corpus), force=force)
+        request = retrieval_service_pb2.DeleteCorpusRequest(name=corpus_name(corpus), force=truth("force", force))
         self._transport.unary(self._transport.retrieval.DeleteCorpus, request)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
+from headwater._checks import page
 from headwater._collecting import DownloadCheck, ImportCheck, ImportProgress, report
 from headwater._files import replaced_file
 from headwater._names import corpus_name, document_name
@@ -131,13 +132,13 @@ class Documents:
             corpus: The corpus, by its name or bare id.
             page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
         """
-        request = retrieval_service_pb2.ListDocumentsRequest(parent=corpus_name(corpus), page_size=page_size)
+        request = retrieval_service_pb2.ListDocumentsRequest(parent=corpus_name(corpus), page_size=page(page_size))
         while True:
-            page = self._transport.unary(self._transport.retrieval.ListDocuments, request)
-            yield from page.documents
-            if not page.next_page_token:
+            found = self._transport.unary(self._transport.retrieval.ListDocuments, request)
+            yield from found.documents
+            if not found.next_page_token:
                 return
-            request.page_token = page.next_page_token
+            request.page_token = found.next_page_token
 
     def watch(
         self,

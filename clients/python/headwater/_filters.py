@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
+from headwater._checks import items, required_text
 from headwater._exceptions import ArgumentError
 from headwater._values import MetadataInput, to_metadata_value
 from headwater.v1 import filter_pb2
@@ -104,7 +105,7 @@ class Field:
     def _among(self, op: filter_pb2.ComparisonOperator.ValueType, values: Iterable[MetadataInput]) -> Filter:
         if isinstance(values, str):
             raise ArgumentError(f"{self!r}: in_ and not_in take a list of values, not one string")
-        typed = [to_metadata_value(value) for value in values]
+        typed = [to_metadata_value(value) for value in items(f"{self!r}: the values of in_ and not_in", values)]
         if not typed:
             raise ArgumentError(f"{self!r}: in_ and not_in take at least one value")
         return _comparison(filter_pb2.Comparison(key=self._key, op=op, values=typed))
@@ -119,7 +120,7 @@ def field(key: str) -> Field:
     Raises:
         ArgumentError: The key is empty or too long.
     """
-    if not 1 <= len(key.encode()) <= 64:
+    if not 1 <= len(required_text("a metadata key", key).encode()) <= 64:
         raise ArgumentError(f"a metadata key has 1 to 64 bytes: {key!r}")
     return Field(key)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from headwater._checks import required_text
 from headwater._exceptions import ArgumentError
+
+_ARTICLES = {"corpus": "a", "answer": "an", "chat": "a"}
 
 
 def corpus_name(corpus: str) -> str:
@@ -11,7 +14,7 @@ def corpus_name(corpus: str) -> str:
     Raises:
         ArgumentError: It is empty, or the name of something else.
     """
-    return _name(corpus, "corpora/", "a corpus")
+    return _name(corpus, "corpora/", "corpus")
 
 
 def answer_name(answer: str) -> str:
@@ -20,7 +23,7 @@ def answer_name(answer: str) -> str:
     Raises:
         ArgumentError: It is empty, or the name of something else.
     """
-    return _name(answer, "answers/", "an answer")
+    return _name(answer, "answers/", "answer")
 
 
 def chat_name(chat: str) -> str:
@@ -29,7 +32,7 @@ def chat_name(chat: str) -> str:
     Raises:
         ArgumentError: It is empty, or the name of something else.
     """
-    return _name(chat, "chats/", "a chat")
+    return _name(chat, "chats/", "chat")
 
 
 def document_name(document: str, corpus: str | None) -> str:
@@ -38,6 +41,7 @@ def document_name(document: str, corpus: str | None) -> str:
     Raises:
         ArgumentError: It is a bare id without a corpus, or a full name with another.
     """
+    required_text("document", document)
     if "/" not in document:
         if not document or corpus is None:
             raise ArgumentError(f"a document is named corpora/…/documents/…, or by its id and corpus=…: {document!r}")
@@ -48,7 +52,7 @@ def document_name(document: str, corpus: str | None) -> str:
 
 
 def _name(name: str, prefix: str, what: str) -> str:
-    bare = name.removeprefix(prefix)
+    bare = required_text(what, name).removeprefix(prefix)
     if not bare or "/" in bare:
-        raise ArgumentError(f"{what} is named {prefix}…, or by its bare id: {name!r}")
+        raise ArgumentError(f"{_ARTICLES[what]} {what} is named {prefix}…, or by its bare id: {name!r}")
     return prefix + bare

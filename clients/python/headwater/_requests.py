@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from google.protobuf import duration_pb2, struct_pb2
 
+from headwater import _checks
+from headwater._checks import items, making, real, required_text, text, texts, whole, wrong_type
 from headwater._enums import AbstainPolicyName, RetrievalModeName
 from headwater._exceptions import ArgumentError
 from headwater._filters import FilterInput, to_filter
@@ -64,17 +66,18 @@ def retrieval_options(
     Raises:
         ArgumentError: Two arguments contradict each other, or one is out of its range.
     """
-    options = source_pb2.RetrievalOptions(
-        corpora=_corpora(corpus, corpora),
-        query=query or "",
-        mode=_MODES[_choice("mode", mode, get_args(RetrievalModeName))] if mode is not None else _UNSET_MODE,
-        top_k=_whole("top_k", top_k, 1, 100) or 0,
-        min_score=min_score,
-        token_budget=_whole("token_budget", token_budget, 1, 2**31 - 1) or 0,
-    )
-    if filter is not None:
-        options.filter.CopyFrom(to_filter(filter))
-    return options
+    with making("a search"):
+        options = source_pb2.RetrievalOptions(
+            corpora=_corpora(corpus, corpora),
+            query=text("query", query),
+            mode=_MODES[_choice("mode", mode, get_args(RetrievalModeName))] if mode is not None else _UNSET_MODE,
+            top_k=whole("top_k", top_k, 1, 100) or 0,
+            min_score=real("min_score", min_score),
+            token_budget=whole("token_budget", token_budget, 1, 2**31 - 1) or 0,
+        )
+        if filter is not None:
+            options.filter.CopyFrom(to_filter(filter))
+        return options
 
 
 def answer_request(
@@ -110,49 +113,50 @@ def answer_request(
     Raises:
         ArgumentError: Two arguments contradict each other, or one is not as it must be.
     """
-    if not prompt.strip():
-        raise ArgumentError("a prompt is more than white space")
-    if isinstance(stop_sequences, str):
-        raise ArgumentError("stop_sequences is a list of strings, not one string")
-    request = answer_service_pb2.StreamAnswerRequest(
-        request_id=_request_id(request_id),
-        prompt=prompt,
-        chat=chat_name(chat) if chat is not None else "",
-        history=[_history_message(message) for message in history or ()],
-        assistant=assistant or "",
-        limits=_limits(limits),
-        abstain_policy=(
-            _ABSTAIN_POLICIES[_choice("abstain", abstain, get_args(AbstainPolicyName))]
-            if abstain is not None
-            else _UNSET_POLICY
-        ),
-        labels=labels,
-    )
-    if request.chat and request.history:
-        raise ArgumentError("history is for callers that keep the conversation themselves: leave out history or chat")
-    retrieval = retrieval_options(
-        query=query,
-        corpus=corpus,
-        corpora=corpora,
-        filter=filter,
-        mode=mode,
-        top_k=top_k,
-        min_score=min_score,
-        token_budget=token_budget,
-    )
-    _ground(request, retrieval, sources, grounded=grounded)
-    generation = generation_pb2.GenerationOptions(
-        instructions=instructions or "",
-        max_output_tokens=_whole("max_output_tokens", max_output_tokens, 1, 2**31 - 1),
-        temperature=temperature,
-        top_p=top_p,
-        stop_sequences=stop_sequences,
-        seed=_whole("seed", seed, -(2**31), 2**31 - 1),
-        provider_options=_struct(provider_options),
-    )
-    if generation != generation_pb2.GenerationOptions():
-        request.generation.CopyFrom(generation)
-    return request
+    with making("a request for an answer"):
+        if not required_text("prompt", prompt).strip():
+            raise ArgumentError("a prompt is more than white space")
+        request = answer_service_pb2.StreamAnswerRequest(
+            request_id=_request_id(request_id),
+            prompt=prompt,
+            chat=chat_name(chat) if chat is not None else "",
+            history=[_history_message(message) for message in items("history", history)],
+            assistant=text("assistant", assistant),
+            limits=_limits(limits),
+            abstain_policy=(
+                _ABSTAIN_POLICIES[_choice("abstain", abstain, get_args(AbstainPolicyName))]
+                if abstain is not None
+                else _UNSET_POLICY
+            ),
+            labels=_checks.labels(labels),
+        )
+        if request.chat and request.history:
+            raise ArgumentError(
+                "history is for callers that keep the conversation themselves: leave out history or chat"
+            )
+        retrieval = retrieval_options(
+            query=query,
+            corpus=corpus,
+            corpora=corpora,
+            filter=filter,
+            mode=mode,
+            top_k=top_k,
+            min_score=min_score,
+            token_budget=token_budget,
+        )
+        _ground(request, retrieval, sources, grounded=grounded)
+        generation = generation_pb2.GenerationOptions(
+            instructions=text("instructions", instructions),
+            max_output_tokens=whole("max_output_tokens", max_output_tokens, 1, 2**31 - 1),
+            temperature=real("temperature", temperature),
+            top_p=real("top_p", top_p),
+            stop_sequences=texts("stop_sequences", stop_sequences),
+            seed=whole("seed", seed, -(2**31), 2**31 - 1),
+            provider_options=_struct(provider_options),
+        )
+        if generation != generation_pb2.GenerationOptions():
+            request.generation.CopyFrom(generation)
+        return request
 
 
 def cancel_request(name: str | None, request_id: str | uuid.UUID | None) -> answer_service_pb2.CancelAnswerRequest:
@@ -161,11 +165,12 @@ def cancel_request(name: str | None, request_id: str | uuid.UUID | None) -> answ
     Raises:
         ArgumentError: Both are given, or none, or one is malformed.
     """
-    if (name is None) == (request_id is None):
-        raise ArgumentError("an answer is cancelled by its name or by its request_id: give one of them")
-    if name is not None:
-        return answer_service_pb2.CancelAnswerRequest(name=answer_name(name))
-    return answer_service_pb2.CancelAnswerRequest(request_id=_request_id(request_id))
+    with making("a cancellation"):
+        if (name is None) == (request_id is None):
+            raise ArgumentError("an answer is cancelled by its name or by its request_id: give one of them")
+        if name is not None:
+            return answer_service_pb2.CancelAnswerRequest(name=answer_name(name))
+        return answer_service_pb2.CancelAnswerRequest(request_id=_request_id(request_id))
 
 
 def _ground(
@@ -180,7 +185,7 @@ def _ground(
         if retrieves or not grounded:
             raise ArgumentError("an answer rests on given sources, on retrieval, or on neither: give one of them")
         request.provided.SetInParent()
-        request.provided.sources.extend(_source(source) for source in sources)
+        request.provided.sources.extend(_source(source) for source in items("sources", sources))
     elif not grounded:
         if retrieves:
             raise ArgumentError(
@@ -196,19 +201,29 @@ def _corpora(corpus: str | None, corpora: Sequence[str] | None) -> list[str]:
         raise ArgumentError("corpus and corpora say the same: leave one of them out")
     if isinstance(corpora, str):
         raise ArgumentError("corpora is a list of names; corpus takes one name")
-    names = [corpus] if corpus is not None else list(corpora or ())
+    if corpus is not None and not isinstance(corpus, str):
+        raise wrong_type("corpus", "one name (for several, use corpora=)", corpus)
+    names = [corpus] if corpus is not None else items("corpora", corpora)
     return [corpus_name(name) for name in names]
 
 
-def _history_message(message: HistoryMessage) -> chat_pb2.ChatMessage:
+def _history_message(message: object) -> chat_pb2.ChatMessage:
     if isinstance(message, chat_pb2.ChatMessage):
         return message
-    role, text = message
-    return chat_pb2.ChatMessage(role=_ROLES[_choice("a role in history", role, tuple(_ROLES))], text=text)
+    if not isinstance(message, tuple | list) or len(message) != 2:
+        raise wrong_type("a message of history", "a ChatMessage or a pair of role and text", message)
+    role, said = message
+    return chat_pb2.ChatMessage(
+        role=_ROLES[_choice("a role in history", role, tuple(_ROLES))], text=required_text("a text in history", said)
+    )
 
 
 def _source(source: SourceInput) -> source_pb2.Source:
-    return source_pb2.Source(content=source) if isinstance(source, str) else source
+    if isinstance(source, source_pb2.Source):
+        return source
+    if not isinstance(source, str):
+        raise wrong_type("each of sources", "a Source or a string", source)
+    return source_pb2.Source(content=required_text("a text in sources", source))
 
 
 def _request_id(request_id: str | uuid.UUID | None) -> str:
@@ -223,6 +238,8 @@ def _request_id(request_id: str | uuid.UUID | None) -> str:
 def _limits(limits: Limits | None) -> answer_service_pb2.AnswerLimits | None:
     if limits is None:
         return None
+    if not isinstance(limits, Limits):
+        raise wrong_type("limits", "a Limits", limits)
     return answer_service_pb2.AnswerLimits(
         first_token=_duration("first_token", limits.first_token),
         between_tokens=_duration("between_tokens", limits.between_tokens),
@@ -231,6 +248,7 @@ def _limits(limits: Limits | None) -> answer_service_pb2.AnswerLimits | None:
 
 
 def _duration(name: str, seconds: float | None) -> duration_pb2.Duration | None:
+    seconds = real(name, seconds)
     if seconds is None:
         return None
     if not (math.isfinite(seconds) and seconds > 0):
@@ -243,18 +261,14 @@ def _duration(name: str, seconds: float | None) -> duration_pb2.Duration | None:
 def _struct(options: Mapping[str, Any] | None) -> struct_pb2.Struct | None:
     if options is None:
         return None
+    if not isinstance(options, Mapping):
+        raise wrong_type("provider_options", "a mapping", options)
     struct = struct_pb2.Struct()
     try:
         struct.update(dict(options))
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"provider_options holds what JSON can hold: {error}") from error
     return struct
-
-
-def _whole(name: str, value: int | None, least: int, most: int) -> int | None:
-    if value is not None and not least <= value <= most:
-        raise ArgumentError(f"{name} is a whole number from {least} to {most}: {value}")
-    return value
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:

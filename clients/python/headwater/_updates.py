@@ -6,10 +6,27 @@ from collections.abc import Mapping
 
 from google.protobuf import field_mask_pb2
 
+from headwater import _checks
+from headwater._checks import making, text
 from headwater._exceptions import ArgumentError
 from headwater._names import corpus_name, document_name
 from headwater._values import MetadataInput, to_metadata
 from headwater.v1 import document_pb2, retrieval_service_pb2
+
+
+def create_corpus_request(
+    corpus_id: str | None, *, display_name: str, labels: Mapping[str, str] | None
+) -> retrieval_service_pb2.CreateCorpusRequest:
+    """Makes the request that creates a corpus.
+
+    Raises:
+        ArgumentError: An argument is not as it must be.
+    """
+    with making("a new corpus"):
+        return retrieval_service_pb2.CreateCorpusRequest(
+            corpus_id=text("corpus_id", corpus_id),
+            corpus=document_pb2.Corpus(display_name=text("display_name", display_name), labels=_checks.labels(labels)),
+        )
 
 
 def update_corpus_request(
@@ -20,10 +37,13 @@ def update_corpus_request(
     Raises:
         ArgumentError: Nothing is given, or the name is malformed.
     """
-    return retrieval_service_pb2.UpdateCorpusRequest(
-        corpus=document_pb2.Corpus(name=corpus_name(corpus), display_name=display_name or "", labels=labels),
-        update_mask=_mask(display_name=display_name, labels=labels),
-    )
+    with making("a corpus's update"):
+        return retrieval_service_pb2.UpdateCorpusRequest(
+            corpus=document_pb2.Corpus(
+                name=corpus_name(corpus), display_name=text("display_name", display_name), labels=_checks.labels(labels)
+            ),
+            update_mask=_mask(display_name=display_name, labels=labels),
+        )
 
 
 def update_document_request(
@@ -39,12 +59,16 @@ def update_document_request(
     Raises:
         ArgumentError: Nothing is given, or a name or a metadata value is not as it must be.
     """
-    return retrieval_service_pb2.UpdateDocumentRequest(
-        document=document_pb2.Document(
-            name=document_name(document, corpus), title=title or "", uri=uri or "", metadata=to_metadata(metadata or {})
-        ),
-        update_mask=_mask(title=title, uri=uri, metadata=metadata),
-    )
+    with making("a document's update"):
+        return retrieval_service_pb2.UpdateDocumentRequest(
+            document=document_pb2.Document(
+                name=document_name(document, corpus),
+                title=text("title", title),
+                uri=text("uri", uri),
+                metadata=to_metadata({} if metadata is None else metadata),
+            ),
+            update_mask=_mask(title=title, uri=uri, metadata=metadata),
+        )
 
 
 def _mask(**fields: object) -> field_mask_pb2.FieldMask:

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from headwater._checks import making, required_text, text, wrong_type
 from headwater._exceptions import ArgumentError
 from headwater._names import corpus_name
 from headwater._values import MetadataInput, to_metadata
@@ -62,6 +63,8 @@ def open_content(content: Content) -> Iterator[OpenContent]:
             file = Path(content).open("rb")  # noqa: SIM115 (only opening may raise here; it is closed just below)
         except OSError as error:
             raise ArgumentError(f"{content} cannot be read: {error.strerror}") from error
+        except ValueError as error:  # a NUL, or a lone surrogate that names no byte
+            raise ArgumentError(f"{str(content)!r} is no path: {error}") from error
         with file:
             yield _measure(file, uri=str(content))
     elif not hasattr(content, "read"):
@@ -91,17 +94,18 @@ def import_header(
     Raises:
         ArgumentError: A name or a metadata value is not as it must be.
     """
-    return retrieval_service_pb2.ImportDocumentRequest(
-        header=retrieval_service_pb2.ImportDocumentHeader(
-            parent=corpus_name(corpus),
-            document_id=document_id or "",
-            document=new_document(
-                title=title, uri=content.uri if uri is None else uri, media_type=media_type, metadata=metadata
-            ),
-            size_bytes=content.size,
-            sha256=content.sha256,
+    with making("an upload"):
+        return retrieval_service_pb2.ImportDocumentRequest(
+            header=retrieval_service_pb2.ImportDocumentHeader(
+                parent=corpus_name(corpus),
+                document_id=text("document_id", document_id),
+                document=new_document(
+                    title=title, uri=content.uri if uri is None else uri, media_type=media_type, metadata=metadata
+                ),
+                size_bytes=content.size,
+                sha256=content.sha256,
+            )
         )
-    )
 
 
 def create_document_request(
@@ -114,15 +118,22 @@ def create_document_request(
     media_type: str | None,
     metadata: Mapping[str, MetadataInput] | None,
 ) -> retrieval_service_pb2.CreateDocumentRequest:
-    """Makes the request that creates a document from one message."""
-    if isinstance(content, str):
-        content, media_type = content.encode(), media_type or "text/plain"
-    return retrieval_service_pb2.CreateDocumentRequest(
-        parent=corpus_name(corpus),
-        document_id=document_id or "",
-        document=new_document(title=title, uri=uri, media_type=media_type, metadata=metadata),
-        content=content,
-    )
+    """Makes the request that creates a document from one message.
+
+    Raises:
+        ArgumentError: An argument is not as it must be.
+    """
+    with making("a new document"):
+        if not isinstance(content, bytes | str):
+            raise wrong_type("content", "bytes or a string", content)
+        if isinstance(content, str):
+            content, media_type = required_text("content", content).encode(), media_type or "text/plain"
+        return retrieval_service_pb2.CreateDocumentRequest(
+            parent=corpus_name(corpus),
+            document_id=text("document_id", document_id),
+            document=new_document(title=title, uri=uri, media_type=media_type, metadata=metadata),
+            content=content,
+        )
 
 
 def new_document(
@@ -133,9 +144,13 @@ def new_document(
     Raises:
         ArgumentError: A metadata value has no type that metadata knows.
     """
-    return document_pb2.Document(
-        title=title or "", uri=uri or "", media_type=media_type or "", metadata=to_metadata(metadata or {})
-    )
+    with making("a document"):
+        return document_pb2.Document(
+            title=text("title", title),
+            uri=text("uri", uri),
+            media_type=text("media_type", media_type),
+            metadata=to_metadata({} if metadata is None else metadata),
+        )
 
 
 def _measure(file: BinaryIO, *, uri: str) -> OpenContent:

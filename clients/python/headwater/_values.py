@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from headwater._checks import required_text, texts, wrong_type
 from headwater._exceptions import ArgumentError
 from headwater.v1 import filter_pb2
 
@@ -30,7 +31,7 @@ def to_metadata_value(value: MetadataInput) -> filter_pb2.MetadataValue:
         case bool():  # before int, which it is as well
             return filter_pb2.MetadataValue(bool_value=value)
         case str():
-            return filter_pb2.MetadataValue(string_value=value)
+            return filter_pb2.MetadataValue(string_value=required_text("a string of metadata", value))
         case int():
             if value not in _INT64:
                 raise ArgumentError(f"a whole number of metadata has 64 bits at most: {value}")
@@ -42,7 +43,9 @@ def to_metadata_value(value: MetadataInput) -> filter_pb2.MetadataValue:
         case datetime():
             return _timestamp(value)
         case list() | tuple() if all(isinstance(item, str) for item in value):
-            return filter_pb2.MetadataValue(string_list_value=filter_pb2.StringList(values=value))
+            return filter_pb2.MetadataValue(
+                string_list_value=filter_pb2.StringList(values=texts("a list of metadata", value))
+            )
         case _:
             raise ArgumentError(
                 "metadata is a str, int, float, bool, aware datetime or list of str, "
@@ -56,8 +59,11 @@ def to_metadata(metadata: Mapping[str, MetadataInput]) -> dict[str, filter_pb2.M
     Raises:
         ArgumentError: A value has no type that metadata knows; the message names its key.
     """
+    if not isinstance(metadata, Mapping):
+        raise wrong_type("metadata", "a mapping of keys to values", metadata)
     typed = {}
     for key, value in metadata.items():
+        required_text("a key of metadata", key)
         try:
             typed[key] = to_metadata_value(value)
         except ArgumentError as error:

@@ -12,7 +12,7 @@ from headwater._cli.checks import Finding
 from headwater._cli.connecting import Connection
 from headwater._cli.failures import describe
 from headwater._connection import Endpoint, resolve_endpoint
-from headwater._exceptions import HeadwaterError
+from headwater._exceptions import ConnectionFailed, ConnectionLost, DeadlineExceeded, HeadwaterError, Unavailable
 
 _SERVICES = ("AnswerService", "RetrievalService", "AssistantService")
 _SECONDS = 5.0
@@ -20,7 +20,7 @@ _STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
 
 
 def server_findings(connection: Connection) -> Iterator[Finding]:
-    """Asks the server for its health, and for its assistants."""
+    """Asks the server for its health, and its services for an answer: an orchestrator serves what others do for it."""
     endpoint = resolve_endpoint(
         connection.target,
         token=connection.token,
@@ -48,6 +48,8 @@ def server_findings(connection: Connection) -> Iterator[Finding]:
         served,
         "" if well else "a service that is not served is asked at its own address; one that is not serving is stopping",
     )
+    if statuses["RetrievalService"] == "serving":
+        yield _corpora(connection)
     if statuses["AssistantService"] == "serving":
         yield _assistants(connection)
 
@@ -83,11 +85,26 @@ def _health(endpoint: Endpoint) -> dict[str, str]:
     return statuses
 
 
+def _corpora(connection: Connection) -> Finding:
+    try:
+        with connection.open(timeout=_SECONDS) as client:
+            first = next(client.corpora.list(page_size=1), None)
+    except HeadwaterError as error:
+        return _unanswered("its corpora", error, "retrieval")
+    return Finding("its corpora", "ok", "can be listed" if first is not None else "there are none yet")
+
+
 def _assistants(connection: Connection) -> Finding:
     try:
         with connection.open(timeout=_SECONDS) as client:
             listed = list(client.assistants())
     except HeadwaterError as error:
-        return Finding("its assistants", "problem", describe(error))
+        return _unanswered("its assistants", error, "assistant")
     default = next((assistant.name for assistant in listed if assistant.default_assistant), "none")
     return Finding("its assistants", "ok", f"{len(listed)}, by default {default.removeprefix('assistants/')}")
+
+
+def _unanswered(subject: str, error: HeadwaterError, service: str) -> Finding:
+    behind = isinstance(error, (Unavailable, ConnectionFailed, ConnectionLost, DeadlineExceeded))
+    advice = f"is the {service} service running? an orchestrator looks for it at --{service}-target" if behind else ""
+    return Finding(subject, "problem", error.message.rstrip(". ") if behind else describe(error), advice)
