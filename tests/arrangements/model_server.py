@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 WORDS = ("Leave ", "is ", "paid ", "[1]", ". ", "Größe!")
+STEADY_WORDS = tuple(f"w{number} " for number in range(150))
+STEADY_SECONDS = 0.02
+"""What the model `steady` says, and its pause before each word."""
 
 
 class ModelServer:
@@ -22,6 +25,8 @@ class ModelServer:
         self.requests: list[dict[str, Any]] = []
         self.hung_up = threading.Event()
         """Set when a client has closed its connection in the middle of an answer."""
+        self.steady_words_sent = 0
+        """How much the model `steady` has said."""
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +51,9 @@ class ModelServer:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         if model == "silent":
             await _wait_for_hang_up(reader)
-        for word in WORDS:
+        if model == "steady":
+            await self._send_steadily(writer)
+        for word in () if model == "steady" else WORDS:
             await _send_event(writer, {"content": word})
         if model == "hanging":
             await _wait_for_hang_up(reader)
@@ -58,6 +65,11 @@ class ModelServer:
         await _send_chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
+
+    async def _send_steadily(self, writer: asyncio.StreamWriter) -> None:
+        for self.steady_words_sent, word in enumerate(STEADY_WORDS, start=1):
+            await asyncio.sleep(STEADY_SECONDS)
+            await _send_event(writer, {"content": word})
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | None:

@@ -24,7 +24,7 @@ _HINTS: dict[type[exc.HeadwaterError], str] = {
     exc.NotImplementedByServer: "a newer server may be able to",
     exc.ServerDraining: "wait until it is back, or name another with --target",
     exc.Overloaded: "run the command again in a moment",
-    exc.ProviderUnavailable: "is the model server running? look at its base_url, or OPENAI_BASE_URL, where the server runs",
+    exc.ProviderUnavailable: "is it running? look at its base_url, or OPENAI_BASE_URL, where the server runs",
     exc.ProviderUnauthenticated: "set another key where the server runs; `headwater doctor` shows which are set",
     exc.ProtocolError: "is there a Headwater server of this version at the other end?",
 }

@@ -17,7 +17,9 @@ from headwater_server.retrieval.catalog.errors import CatalogFull
 T = TypeVar("T")
 
 _BUSY_MILLISECONDS = 10_000
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+# The last of each stand for limits on a file's size: no disk is full, and yet there is no room.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 
 
 class Database:
@@ -106,7 +108,7 @@ def disk_full_reported() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        if error.sqlite_errorcode in _FULL:
             raise CatalogFull("there is no room on the disk for the catalog") from error
         raise
     except OSError as error:
