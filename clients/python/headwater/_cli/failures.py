@@ -24,7 +24,7 @@ _HINTS: dict[type[exc.HeadwaterError], str] = {
     exc.NotImplementedByServer: "a newer server may be able to",
     exc.ServerDraining: "wait until it is back, or name another with --target",
     exc.Overloaded: "run the command again in a moment",
-    exc.ProviderUnavailable: "is it running? look at its base_url, or OPENAI_BASE_URL, where the server runs",
+    exc.ProviderUnavailable: "is the model server running? look at base_url, or OPENAI_BASE_URL, where the server runs",
     exc.ProviderUnauthenticated: "set another key where the server runs; `headwater doctor` shows which are set",
     exc.ProtocolError: "is there a Headwater server of this version at the other end?",
 }
@@ -92,13 +92,19 @@ def describe(error: exc.HeadwaterError) -> str:
     if isinstance(error, exc.NotFound) and "corpora/" in error.resource and "/documents/" not in error.resource:
         corpus = error.resource.removeprefix("corpora/")
         return f"{error.message}: `headwater import PATH --corpus {corpus}` creates it"
-    hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+    hint = behind_hint(error) or next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
     violations = "; ".join(
         f"{violation.field}: {violation.description}"
         for violation in getattr(error, "violations", ())
         if violation.description not in error.message
     )
     return ": ".join(part for part in (error.message.rstrip(". "), violations, hint) if part)
+
+
+def behind_hint(error: exc.HeadwaterError) -> str:
+    """What to do where a service behind an orchestrator does not answer it. Empty: the error is another."""
+    service = error.metadata.get("service", "") if isinstance(error, exc.ProviderUnavailable) else ""
+    return f"is it running? the orchestrator looks for it at its --{service}-target" if service else ""
 
 
 def say(message: str) -> None:

@@ -12,10 +12,18 @@ from headwater._cli.checks import Finding
 from headwater._cli.connecting import Connection
 from headwater._cli.failures import describe
 from headwater._connection import Endpoint, resolve_endpoint
-from headwater._exceptions import ConnectionFailed, ConnectionLost, DeadlineExceeded, HeadwaterError, Unavailable
+from headwater._exceptions import (
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HeadwaterError,
+    ProviderUnavailable,
+    Unavailable,
+)
 
 _SERVICES = ("AnswerService", "RetrievalService", "AssistantService")
 _SECONDS = 5.0
+_OUT_OF_REACH = (ConnectionFailed, ConnectionLost, DeadlineExceeded, ProviderUnavailable, Unavailable)
 _STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
 
 
@@ -104,7 +112,6 @@ def _assistants(connection: Connection) -> Finding:
     return Finding("its assistants", "ok", f"{len(listed)}, by default {default.removeprefix('assistants/')}")
 
 
-def _unanswered(subject: str, error: HeadwaterError, service: str) -> Finding:
-    behind = isinstance(error, (Unavailable, ConnectionFailed, ConnectionLost, DeadlineExceeded))
-    advice = f"is the {service} service running? an orchestrator looks for it at --{service}-target" if behind else ""
-    return Finding(subject, "problem", error.message.rstrip(". ") if behind else describe(error), advice)
+def _unanswered(subject: str, error: HeadwaterError) -> Finding:
+    advice = behind_hint(error)
+    return Finding(subject, "problem", error.message.rstrip(". ") if advice else describe(error), advice)
