@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,10 @@ def test_lists_in_json_are_one_object_a_line(served: str) -> None:
         listed = headwater(*command, "--json", target=served)
         assert listed.returncode == 0, listed.stderr
         assert [json.loads(line) for line in listed.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["ask", "retrieve"])
+def test_a_question_that_is_not_utf_8_is_asked_with_its_bad_bytes_replaced(command: str, served: str) -> None:
+    asked = headwater(command, os.fsdecode(QUESTION.encode() + b" \xff"), target=served)
+    assert asked.returncode == 0, asked.stderr
+    assert "leave-types.pdf" in asked.stdout

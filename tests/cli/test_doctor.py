@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.serving import headwater, serving
+from tests.serving import TIME_LIMIT_S, headwater, serving
 
 SECRET = "a-key-that-nobody-may-see"
 
@@ -87,3 +88,24 @@ def test_for_people_it_is_a_line_a_finding_with_what_to_do(tmp_path: Path) -> No
     last = done.stdout.splitlines()[-1]
     assert last.startswith("problem server at 127.0.0.1:1: ")
     assert " → start one with `headwater serve`" in last
+
+
+def test_a_service_that_is_dead_behind_an_orchestrator_is_a_problem(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        retrieval = stack.enter_context(serving(tmp_path / "retrieval", "retrieval"))
+        assistant = stack.enter_context(serving(tmp_path / "assistant", "assistant"))
+        targets = ("--retrieval-target", retrieval.target, "--assistant-target", assistant.target)
+        server = stack.enter_context(serving(tmp_path / "orchestrator", "orchestrator", *targets))
+        extra = {"HEADWATER_DATA_DIR": str(tmp_path / "data")}
+        code, found = findings(target=server.target, extra=extra)
+        assert (code, found["its corpora"]["verdict"], found["its assistants"]["verdict"]) == (0, "ok", "ok")
+        retrieval.process.kill()
+        retrieval.process.wait(timeout=TIME_LIMIT_S)
+        code, found = findings(target=server.target, extra=extra)
+        assert (code, found["its corpora"]["verdict"], found["its assistants"]["verdict"]) == (1, "problem", "ok")
+        assert "--retrieval-target" in found["its corpora"]["advice"]
+        assistant.process.kill()
+        assistant.process.wait(timeout=TIME_LIMIT_S)
+        code, found = findings(target=server.target, extra=extra)
+        assert (code, found["its assistants"]["verdict"]) == (1, "problem")
+        assert "--assistant-target" in found["its assistants"]["advice"]

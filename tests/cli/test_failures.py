@@ -64,8 +64,13 @@ def test_every_failure_has_its_exit_code(error: Exception, code: int) -> None:
             exc.ConnectionFailed("cannot reach a Headwater server at h:1: x; last error: UNKNOWN: no such host"),
             "--target",
         ),
+        (exc.ProviderUnavailable("openai cannot be reached"), "OPENAI_BASE_URL"),
         (exc.InvalidRequest("wrong", violations=[exc.FieldViolation("prompt", "too long")]), "prompt: too long"),
     ],
 )
 def test_what_to_do_is_said_where_it_is_known(error: exc.HeadwaterError, hint: str) -> None:
     assert hint in describe(error)
+
+
+def test_a_server_that_stops_says_again_once() -> None:
+    assert describe(exc.ServerDraining("the server stops; ask again")).count("again") == 1

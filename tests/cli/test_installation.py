@@ -114,3 +114,19 @@ def test_debug_shows_where_it_happened() -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ConnectionFailed" in done.stderr
+
+
+@pytest.mark.parametrize("group", [[], ["corpora"], ["documents"]])
+def test_a_group_without_a_command_shows_its_help_as_it_is(group: list[str]) -> None:
+    done = headwater(*group)
+    asked_for = headwater(*group, "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == asked_for.stdout
+
+
+@pytest.mark.parametrize("command", ["chat", "chats", "answers"])
+def test_a_command_of_a_later_version_is_said_to_be_one(command: str) -> None:
+    done = headwater(command, "list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"headwater: `headwater {command}` comes in a later version")
+    assert len(done.stderr.splitlines()) == 1

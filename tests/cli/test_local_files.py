@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
+from docx.document import Document as WordDocument
 
 from headwater._cli import cache
 from headwater._cli.failures import CommandFailed
+from tests.retrieval.parsing.samples import make_docx, make_pdf
 from tests.serving import HANDBOOK, TIME_LIMIT_S, headwater, started
 
 QUESTION = "How many hours of annual leave can I carry over to the next leave year?"
@@ -93,6 +97,22 @@ def test_paths_and_a_corpus_contradict_each_other(caches: dict[str, str]) -> Non
     assert "--corpus" in told
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target", "127.0.0.1:1"], "--target"),
+        (["--token", "secret-token"], "--token"),
+        (["--tls-ca", "absent.pem"], "--tls-ca"),
+        (["--tls", "--insecure"], "--tls, --insecure"),
+    ],
+)
+def test_paths_and_a_server_contradict_each_other(caches: dict[str, str], options: list[str], said: str) -> None:
+    code, text, told = ask("What?", HANDBOOK, *options, extra=caches)
+    assert (code, text) == (2, "")
+    assert f"leave out {said}, or the PATHs" in told
+    assert "secret-token" not in told
+
+
 def test_ctrl_c_while_files_are_read_exits_with_130_and_the_next_question_goes_on(
     caches: dict[str, str], tmp_path: Path
 ) -> None:
@@ -156,3 +176,67 @@ def test_a_cache_that_cannot_be_made_is_refused_with_what_to_do(
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
     with pytest.raises(CommandFailed, match=cache.VARIABLE), cache.cached_folder([tmp_path / "asked"]):
         pytest.fail("there is no such folder")
+
+
+def paragraphs(subject: str) -> list[str]:
+    return [f"Notes on {subject}, of the kind that fill an archive and that nobody asks about."] * 4
+
+
+@pytest.mark.slow
+def test_a_long_pdf_is_cited_by_the_page_that_answers(caches: dict[str, str], tmp_path: Path) -> None:
+    pages = [paragraphs(f"matter number {number}") for number in range(1, 301)]
+    pages[236] = ["The lighthouse keeper winds the brass clockwork every ninety minutes."]
+    (tmp_path / "archive.pdf").write_bytes(make_pdf(pages))
+    code, text, told = ask(
+        "How often does the lighthouse keeper wind the clockwork?", tmp_path / "archive.pdf", extra=caches
+    )
+    assert code == 0, told
+    answer, _, sources = text.partition("\n\nSources\n")
+    assert "every ninety minutes. [1]" in answer
+    first = sources.splitlines()[0]
+    assert first.startswith("[1] ")
+    assert "archive.pdf" in first
+    pages_cited = re.search(r" · pp?\. (\d+)(?:–(\d+))? · ", first)
+    assert pages_cited is not None, first
+    begin, end = int(pages_cited[1]), int(pages_cited[2] or pages_cited[1])
+    assert begin <= 237 <= end <= begin + 3, "short pages may share a passage, but not many of them"
+
+
+def write_mixed(folder: Path, count: int) -> None:
+    """Writes files of every kind that can be read, in turn."""
+    folder.mkdir()
+    for number in range(count):
+        lines = paragraphs(f"matter number {number}")
+        path = folder / f"{number:03}"
+        match number % 5:
+            case 0:
+                path.with_suffix(".txt").write_text("\n".join(lines))
+            case 1:
+                path.with_suffix(".md").write_text(f"# Matter {number}\n\n{' '.join(lines)}")
+            case 2:
+                path.with_suffix(".html").write_text(f"<h1>Matter {number}</h1><p>{' '.join(lines)}</p>")
+            case 3:
+                text = " ".join(lines)
+                path.with_suffix(".docx").write_bytes(make_docx(partial(WordDocument.add_paragraph, text=text)))
+            case _:
+                path.with_suffix(".pdf").write_bytes(make_pdf([lines]))
+
+
+@pytest.mark.slow
+def test_a_folder_of_many_kinds_answers_from_the_right_file_past_a_broken_one(
+    caches: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    write_mixed(folder, 200)
+    (folder / "104.pdf").write_bytes(b"%PDF-1.7\nthis is no PDF")
+    sentence = "The lighthouse keeper winds the brass clockwork every ninety minutes."
+    (folder / "128.docx").write_bytes(make_docx(partial(WordDocument.add_paragraph, text=sentence)))
+    code, text, told = ask("How often does the lighthouse keeper wind the clockwork?", folder, extra=caches)
+    assert code == 0, told
+    assert "reading 200 files" in told
+    assert "104.pdf cannot be read: " in told
+    assert told.count("cannot be read") == 1
+    answer, _, sources = text.partition("\n\nSources\n")
+    assert "every ninety minutes. [1]" in answer
+    assert sources.splitlines()[0].startswith("[1] ")
+    assert "128.docx" in sources.splitlines()[0]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from headwater._cli.failures import reported, usage_error
+from headwater._cli.failures import USAGE, CommandFailed, reported, usage_error
 from headwater._version import __version__
 
 _COMMANDS = {
@@ -24,11 +24,19 @@ _COMMANDS = {
     "doctor": ("headwater._cli.doctor", "Say what is set up, what is missing, and what to do."),
 }
 
+_LATER = ("answers", "chat", "chats")
+"""Commands that people may know of, and that this version does not have."""
+
 
 class _Commands(TyperGroup):
     """A group whose commands are placeholders until one is run, so that `--help` imports none of them."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] in _LATER and not ctx.resilient_parsing:  # which completion is: it must not fail
+            raise CommandFailed(
+                f"`headwater {args[0]}` comes in a later version; until then `headwater ask` answers single questions",
+                code=USAGE,
+            )
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
             command = typer.main.get_command(importlib.import_module(_COMMANDS[name][0]).app)

@@ -10,7 +10,7 @@ import typer
 
 from headwater._cli.answering import Question
 from headwater._cli.answering import ask as answer_question
-from headwater._cli.connecting import Connection, connecting
+from headwater._cli.connecting import Connection, connecting, given_options
 from headwater._cli.failures import USAGE, CommandFailed
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -21,6 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def ask(
     connection: Connection,
     *,
+    context: typer.Context,
     prompt: Annotated[
         str | None, typer.Argument(metavar="[PROMPT]", help="The question; `-`, or none, reads it from standard input.")
     ] = None,
@@ -60,6 +61,10 @@ def ask(
     if paths:
         if corpus:
             raise CommandFailed("PATHs are searched by themselves: leave out --corpus, or the PATHs", code=USAGE)
+        if given := given_options(context):
+            raise CommandFailed(
+                f"PATHs are asked about without a server: leave out {', '.join(given)}, or the PATHs", code=USAGE
+            )
         from headwater._cli.local_files import ask_files  # noqa: PLC0415  # a question to a server needs none of it
 
         ask_files(question, paths, as_json=as_json, show_sources=not no_sources)

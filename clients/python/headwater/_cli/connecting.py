@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -95,19 +95,43 @@ def _connection(
     return Connection(target=target, token=token, tls=settings if secured else None, insecure=insecure)
 
 
+def given_options(context: typer.Context) -> list[str]:
+    """The options of a connection that the command line itself has, such as `--target`; not the environment's."""
+    sources = {name: context.get_parameter_source(name) for name in _options()}
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+
+
 def connecting(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of a connection, and calls it with a `connection` made of them."""
-    options = inspect.signature(_connection, eval_str=True).parameters
+    options = _options()
     own = inspect.signature(command, eval_str=True)
     parameters = [parameter for name, parameter in own.parameters.items() if name != "connection"]
 
     @wraps(command)
     def connected(**arguments: Any) -> None:
         chosen = {name: arguments.pop(name) for name in options}
-        command(connection=_connection(**chosen), **arguments)
+        texts = {name: _readable(value) for name, value in arguments.items()}
+        command(connection=_connection(**chosen), **texts)
 
     by_name = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     signature = own.replace(parameters=[*by_name, *options.values()])
     connected.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, and functions do not declare it
     connected.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     return connected
+
+
+def _options() -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(_connection, eval_str=True).parameters
+
+
+def _readable(value: Any) -> Any:
+    """A text, or a list of texts, without the surrogates that stand for bytes that are not UTF-8 (PEP 383)."""
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value

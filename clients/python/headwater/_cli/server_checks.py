@@ -10,17 +10,25 @@ from google.protobuf import wrappers_pb2
 
 from headwater._cli.checks import Finding
 from headwater._cli.connecting import Connection
-from headwater._cli.failures import describe
+from headwater._cli.failures import behind_hint, describe
 from headwater._connection import Endpoint, resolve_endpoint
-from headwater._exceptions import HeadwaterError
+from headwater._exceptions import (
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HeadwaterError,
+    ProviderUnavailable,
+    Unavailable,
+)
 
 _SERVICES = ("AnswerService", "RetrievalService", "AssistantService")
 _SECONDS = 5.0
+_OUT_OF_REACH = (ConnectionFailed, ConnectionLost, DeadlineExceeded, ProviderUnavailable, Unavailable)
 _STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
 
 
 def server_findings(connection: Connection) -> Iterator[Finding]:
-    """Asks the server for its health, and for its assistants."""
+    """Asks the server for its health, and its services for an answer: an orchestrator serves what others do for it."""
     endpoint = resolve_endpoint(
         connection.target,
         token=connection.token,
@@ -48,6 +56,8 @@ def server_findings(connection: Connection) -> Iterator[Finding]:
         served,
         "" if well else "a service that is not served is asked at its own address; one that is not serving is stopping",
     )
+    if statuses["RetrievalService"] == "serving":
+        yield _corpora(connection)
     if statuses["AssistantService"] == "serving":
         yield _assistants(connection)
 
@@ -83,11 +93,25 @@ def _health(endpoint: Endpoint) -> dict[str, str]:
     return statuses
 
 
+def _corpora(connection: Connection) -> Finding:
+    try:
+        with connection.open(timeout=_SECONDS) as client:
+            first = next(client.corpora.list(page_size=1), None)
+    except HeadwaterError as error:
+        return _unanswered("its corpora", error)
+    return Finding("its corpora", "ok", "can be listed" if first is not None else "there are none yet")
+
+
 def _assistants(connection: Connection) -> Finding:
     try:
         with connection.open(timeout=_SECONDS) as client:
             listed = list(client.assistants())
     except HeadwaterError as error:
-        return Finding("its assistants", "problem", describe(error))
+        return _unanswered("its assistants", error)
     default = next((assistant.name for assistant in listed if assistant.default_assistant), "none")
     return Finding("its assistants", "ok", f"{len(listed)}, by default {default.removeprefix('assistants/')}")
+
+
+def _unanswered(subject: str, error: HeadwaterError) -> Finding:
+    advice = behind_hint(error)
+    return Finding(subject, "problem", error.message.rstrip(". ") if advice else describe(error), advice)
