@@ -130,3 +130,10 @@ def test_a_command_of_a_later_version_is_said_to_be_one(command: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"headwater: `headwater {command}` comes in a later version")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_role_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    done = headwater("serve", "banana")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'banana' is not one of 'all', 'retrieval'" in done.stderr
+    assert "error" not in done.stderr.lower()

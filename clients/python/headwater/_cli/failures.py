@@ -138,6 +138,7 @@ def usage_error(error: Exception) -> int | None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "headwater"
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = message.replace("Value error, ", "")  # said by a library underneath, and of no use to people
     say(f"{message.rstrip('.')}: see `{path} --help`" if message else f"see `{path} --help`")
     return USAGE
 
