@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog, Retention
+from headwater_server.orchestrator.answer_log.files import AnswerFile, read_frames
+from headwater_server.orchestrator.answer_log.frames import MAGIC, MAX_EVENT
+from headwater_server.orchestrator.answer_log.protocol import EventsLost, Fenced, LogFull, LogUnavailable, NewAnswer
+from tests.orchestrator.answer_log.conformance import FAILED, SUCCEEDED, logged, new_answer, new_tenant
+
+pytestmark = pytest.mark.anyio
+
+
+def answer_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.log"))
+
+
+async def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    ended, running = new_answer(request_id="5d5b1a90-0000-4000-8000-000000000000"), new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        writer = await answer_log.begin(ended)
+        await writer.append([b"one", b"end"])
+        await writer.seal(b"ending", state=SUCCEEDED, expires=None)
+        await (await answer_log.begin(running)).append([b"half"])
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        assert await logged(answer_log, ended.name) == [b"one", b"end"]
+        assert [record.name for record in await answer_log.unsealed()] == [running.name]
+        taken = await answer_log.claim(running.name)
+        assert (taken.epoch, taken.last_sequence) == (2, 1)
+        await taken.append([b"whole"])
+        assert await logged(answer_log, running.name) == [b"half", b"whole"]
+
+
+def write_until_killed(folder: str, name: str, acknowledged: str) -> None:
+    """Logs events, and notes each once it is acknowledged; for a process of its own."""
+
+    async def write() -> None:
+        async with EmbeddedAnswerLog.open(Path(folder)) as answer_log:
+            writer = await answer_log.begin(NewAnswer(name, "tenant", b"asked", 1.0))
+            for number in range(1_000_000):
+                await writer.append([b"event %d" % number])
+                notes.write(b"%d\n" % number)
+
+    with Path(acknowledged).open("ab", buffering=0) as notes:
+        anyio.run(write)
+
+
+async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    name = new_answer().name
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=write_until_killed, args=(str(tmp_path / "log"), name, str(notes)))
+    process.start()
+    while not (notes.exists() and notes.stat().st_size > 2_000):
+        assert process.is_alive()
+        await anyio.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    count = len(notes.read_bytes().splitlines())
+    async with EmbeddedAnswerLog.open(tmp_path / "log") as answer_log:
+        taken = await answer_log.claim(name)
+        assert taken.last_sequence >= count
+        events = await logged(answer_log, name)
+        assert events == [b"event %d" % number for number in range(len(events))]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    events=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=8),
+    keep=st.floats(0, 1),
+    tail=st.binary(max_size=40),
+)
+def test_a_torn_tail_is_cut_off_and_the_next_owner_writes_after_what_is_whole(
+    tmp_path: Path, events: list[bytes], keep: float, tail: bytes
+) -> None:
+    path = tmp_path / "a.log"
+    file = AnswerFile.create(path, epoch=1)
+    file.append(events)
+    file.close()
+    content = path.read_bytes()
+    cut = len(MAGIC) + int(keep * (len(content) - len(MAGIC)))
+    path.write_bytes(content[:cut] + tail)
+    next_owner = AnswerFile.take_over(path, epoch=2)
+    whole = next_owner.last_sequence
+    assert whole <= len(events) or cut == len(content)
+    next_owner.append([b"more"])
+    next_owner.close()
+    assert [frame.entry.event for frame in read_frames(path)] == [*events[:whole], b"more"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=8), data=st.data())
+def test_a_flipped_bit_ends_the_reading_and_never_changes_an_event(
+    tmp_path: Path, events: list[bytes], data: st.DataObject
+) -> None:
+    path = tmp_path / "a.log"
+    file = AnswerFile.create(path, epoch=1)
+    file.append(events)
+    file.close()
+    content = bytearray(path.read_bytes())
+    bit = data.draw(st.integers(8 * len(MAGIC), 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    frames = read_frames(path)
+    assert len(frames) < len(events)
+    assert [frame.entry.event for frame in frames] == events[: len(frames)]
+
+
+async def test_damaged_events_of_an_ended_answer_are_lost_aloud_and_its_ending_is_not(tmp_path: Path) -> None:
+    answer = new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        writer = await answer_log.begin(answer)
+        await writer.append([b"one", b"two"])
+        await writer.seal(b"ending", state=SUCCEEDED, expires=None)
+        (path,) = answer_files(tmp_path)
+        path.write_bytes(path.read_bytes()[:-1])
+        assert [entry.event for entry in await answer_log.read(answer.name, after=0)] == [b"one"]
+        with pytest.raises(EventsLost):
+            await answer_log.read(answer.name, after=1)
+        path.unlink()
+        with pytest.raises(EventsLost):
+            await answer_log.read(answer.name, after=0)
+        record = await answer_log.find(answer.name)
+        assert record is not None
+        assert record.ending == b"ending"
+
+
+async def test_a_frozen_owner_of_another_process_is_refused_when_it_thaws(tmp_path: Path) -> None:
+    answer = new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as frozen:
+        writer = await frozen.begin(answer)
+        await writer.append([b"one"])
+        async with EmbeddedAnswerLog.open(tmp_path) as living:  # two owners of a folder, as after a lost lock
+            taken = await living.claim(answer.name)
+            with pytest.raises(Fenced):
+                await writer.append([b"of a ghost"])
+            with pytest.raises(Fenced):
+                await writer.seal(b"of a ghost", state=FAILED, expires=None)
+            await taken.append([b"two"])
+            assert await logged(living, answer.name) == [b"one", b"two"]
+
+
+def test_a_take_over_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = AnswerFile.create(path, epoch=1)
+    file.append([b"one"])
+    file.close()
+    path.rename(path.with_suffix(".taken"))  # as far as the first step
+    path.with_suffix(".partial").write_bytes(MAGIC + b"torn")
+    again = AnswerFile.take_over(path, epoch=3)
+    again.close()
+    assert [frame.entry.event for frame in read_frames(path)] == [b"one"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.log"]
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Files cannot grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+async def test_a_full_disk_refuses_whole_events_and_the_log_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    answer = new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        writer = await answer_log.begin(answer)
+        await writer.append([b"one"])
+        with file_size_limit(200), pytest.raises(LogFull):
+            await writer.append([b"x" * 50, b"y" * 1000])
+        assert writer.last_sequence == 1
+        await writer.append([b"two"])
+        assert await logged(answer_log, answer.name) == [b"one", b"two"]
+
+
+async def test_an_answer_for_which_there_is_no_room_was_never_begun(tmp_path: Path) -> None:
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        answer = new_answer()
+        with file_size_limit(0), pytest.raises(LogFull):
+            await answer_log.begin(answer)
+        assert await answer_log.find(answer.name) is None
+        (await answer_log.begin(answer)).close()
+
+
+async def test_expired_answers_are_forgotten_and_their_files_with_them(tmp_path: Path) -> None:
+    async with EmbeddedAnswerLog.open(tmp_path, retention=Retention(interval=0.01)) as answer_log:
+        expired, kept, running = new_answer(), new_answer(), new_answer()
+        for answer, expires in ((expired, time.time() - 1), (kept, time.time() + 1000)):
+            writer = await answer_log.begin(answer)
+            await writer.append([b"end"])
+            await writer.seal(b"ending", state=SUCCEEDED, expires=expires)
+        await answer_log.begin(running)
+        with anyio.fail_after(30):
+            while await answer_log.find(expired.name):  # noqa: ASYNC110 (the log tells nobody what it forgets)
+                await anyio.sleep(0.01)
+        assert await logged(answer_log, kept.name) == [b"end"]
+        assert await answer_log.find(running.name) is not None
+        assert len(answer_files(tmp_path)) == 2
+
+
+async def test_where_more_is_kept_than_allowed_what_ended_first_goes_first(tmp_path: Path) -> None:
+    tenant = new_tenant()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        answers = [new_answer(tenant=tenant) for _ in range(5)]
+        for answer in answers:
+            writer = await answer_log.begin(answer)
+            await writer.append([b"x" * 1000])
+            await writer.seal(b"ending", state=SUCCEEDED, expires=None)
+    async with EmbeddedAnswerLog.open(tmp_path, retention=Retention(max_bytes=2500, interval=0.01)) as answer_log:
+        with anyio.fail_after(30):
+            while len(await answer_log.list_answers(tenant, limit=10)) > 2:  # noqa: ASYNC110 (see above)
+                await anyio.sleep(0.01)
+        kept = {record.name for record in await answer_log.list_answers(tenant, limit=10)}
+    assert kept == {answer.name for answer in answers[3:]}
+
+
+async def test_an_event_that_no_message_could_carry_is_refused(tmp_path: Path) -> None:
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        writer = await answer_log.begin(new_answer())
+        with pytest.raises(ValueError, match="bytes"):
+            await writer.append([b"x" * (MAX_EVENT + 1)])
+        with pytest.raises(ValueError, match="bytes"):
+            await writer.append([b"fine", b""])
+        assert writer.last_sequence == 0
+
+
+async def test_a_log_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    async with EmbeddedAnswerLog.open(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "answers.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LogUnavailable, match="newer"):
+        async with EmbeddedAnswerLog.open(tmp_path):
+            pytest.fail("it cannot be opened")
+
+
+async def test_a_closed_log_says_that_it_is_closed(tmp_path: Path) -> None:
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        answer = new_answer()
+        await answer_log.begin(answer)
+    with pytest.raises(LogUnavailable, match="closed"):
+        await answer_log.find(answer.name)
+    with pytest.raises(LogUnavailable, match="closed"):
+        await answer_log.wait(answer.name, after=0)
