@@ -65,6 +65,7 @@ endif
 .PHONY: check-generated
 check-generated: $(tools) $(venv)
 	@.venv/bin/python scripts/settings_docs.py --check && echo "docs/settings.md: in step with the settings"
+	@.venv/bin/python scripts/retrieval_docs.py --check && echo "docs/retrieval.md: in step with the figures"
 	@.venv-generate/bin/python scripts/generate.py --check \
 		&& echo "clients/python: headwater/v1 and buf/validate are what the protos generate"
 	@stale=0; for sdk in $(sdks); do $(MAKE) -C clients/$$sdk check || stale=1; done; exit $$stale
@@ -78,6 +79,11 @@ generate: $(tools) $(venv) ## Generate the code of the protos, in every language
 .PHONY: bench
 bench: $(venv) ## Run the benchmarks in short form; BENCHMARKS="embedding" runs some of them
 	@.venv/bin/python -m benchmarks $(BENCHMARKS)
+
+.PHONY: faults
+faults: $(venv) ## Kill a server KILLS times in the middle of imports, and cut its power; SEED=… repeats a run's choices
+	@.venv/bin/python -m tests.faults.import_kills --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m tests.power_loss --cuts $(or $(CUTS),100) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lock
 lock: $(uv) ## Write requirements.lock anew from pyproject.toml; LOCK=--upgrade takes newer versions

@@ -38,7 +38,9 @@ PROGRAMS = {
     ),
     "embedding": Program("benchmarks.embedding", ("--passages", "50", "--rounds", "3")),
     "extractive": Program("benchmarks.extractive"),
+    "import_pace": Program("benchmarks.import_pace", ("--documents", "20", "--rounds", "1"), prints_markdown=True),
     "retrieval_quality": Program("benchmarks.retrieval_quality", ("--rounds", "2")),
+    "retrieval_cost": Program("benchmarks.retrieval_cost", ("--sizes", "1400", "11000"), prints_markdown=True),
 }
 
 

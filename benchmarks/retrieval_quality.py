@@ -1,7 +1,9 @@
 """How well the embedded store ranks, and what a query costs, against a plain peer in the same run.
 
-    python benchmarks/retrieval_quality.py                    Cranfield and CISI, with the built-in embedder
-    python benchmarks/retrieval_quality.py --passages 100000  what a query costs among generated passages
+    python -m benchmarks.retrieval_quality                    Cranfield and CISI, with the built-in embedder
+    python -m benchmarks.retrieval_quality --passages 100000  what a query costs among generated passages
+    python -m benchmarks.retrieval_quality --calibration      how relevance is fitted to the judgements, and holds
+    python -m benchmarks.retrieval_quality --markdown         the tables of docs/retrieval.md, which it writes there
 
 The peer is SQLite's FTS5 (its bm25, porter stemming) and all vectors in one numpy matrix, fused by reciprocal rank with
 the constant 60. Both sides get the same passages and the same vectors. nDCG has linear gains, as trec_eval has it.
@@ -25,14 +27,17 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import ranking_methods, relevance_fit
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, PassageRecord, Query, SearchMode
+from scripts import retrieval_docs
 
 COLLECTIONS = ("cranfield", "cisi")
 DEFAULT_DATA = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
@@ -60,11 +65,14 @@ class Collection:
 def main() -> int:
     if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # numpy's idle threads would burn the CPU that we measure
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 (this very program)
+        again = [sys.executable, "-m", "benchmarks.retrieval_quality", *sys.argv[1:]]
+        os.execve(sys.executable, again, environment)  # noqa: S606 (this very program)
     parser = argparse.ArgumentParser(description="Measure retrieval.")
     parser.add_argument(
         "--data", type=Path, default=DEFAULT_DATA, help="folder of cranfield/ and cisi/ (BEIR's layout)"
     )
+    parser.add_argument("--calibration", action="store_true", help="fit relevance to the judgements instead")
+    parser.add_argument("--markdown", action="store_true", help="make the tables of docs/retrieval.md instead")
     parser.add_argument("--passages", type=int, help="generate so many passages instead, from a seed")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -77,9 +85,37 @@ def main() -> int:
             return 1
         embedder = MiniLmEmbedder()
         collections = [read(options.data / name, embedder) for name in COLLECTIONS]
+        if options.calibration:
+            print(json.dumps(relevance_fit.figures(collections), indent=2))
+            return 0
+        if options.markdown:
+            retrieval_docs.write(retrieval_figures(collections, embedder))
+            return 0
     for collection in collections:
         anyio.run(measure, collection, options.rounds)
     return 0
+
+
+def retrieval_figures(collections: Sequence[Collection], embedder: MiniLmEmbedder) -> dict[str, Any]:
+    """All figures of docs/retrieval.md."""
+    return {
+        "made_with": retrieval_docs.made_with(),
+        "collections": {each.name: [len(each.queries), len(each.ids)] for each in collections},
+        "store": {each.name: anyio.run(measured_modes, each) for each in collections},
+        "methods": {each.name: ranking_methods.compare(each, embedder) for each in collections},
+        "relevance": relevance_fit.figures(collections),
+    }
+
+
+async def measured_modes(collection: Collection) -> dict[str, float]:
+    """nDCG@10 of the store itself, by mode, and of the peer's hybrid."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with EmbeddedStore.open(Path(folder)) as store:
+            await fill(store, collection)
+            figures = {
+                mode.value: (await judged(collection, searching(store, collection), mode))[0] for mode in SearchMode
+            }
+    return {**figures, "peer": (await judged(collection, Peer(collection).search, SearchMode.HYBRID))[0]}
 
 
 def read(folder: Path, embedder: MiniLmEmbedder) -> Collection:
@@ -139,29 +175,36 @@ def generated(size: int) -> Collection:
 async def measure(collection: Collection, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with EmbeddedStore.open(Path(folder)) as store:
-            version = await store.create_corpus(CORPUS, dimension=collection.vectors.shape[1], embedder="benchmark")
-            for start in range(0, len(collection.ids), 100):  # documents of a hundred passages
-                passages = [
-                    PassageRecord(
-                        collection.ids[at], at - start, collection.texts[at], "", None, collection.vectors[at]
-                    )
-                    for at in range(start, min(start + 100, len(collection.ids)))
-                ]
-                document = DocumentRecord(f"d{start}", "", "", "text/plain")
-                version = await store.replace_document(CORPUS, document, passages)
-            await store.wait_applied(version)
-
-            async def ours(number: int, mode: SearchMode) -> list[str]:
-                vector = None if mode is SearchMode.LEXICAL else collection.query_vectors[number]
-                query = Query([CORPUS], collection.queries[number], vector, mode, LIMIT)
-                return [hit.passage_id for hit in (await store.search(query)).hits]
-
+            await fill(store, collection)
+            ours = searching(store, collection)
             peer = Peer(collection)
             index = store.index_pid
             assert index is not None
             if collection.relevant:
                 await quality(collection, ours, peer.search)
             await cost(collection, ours, peer.search, rounds, index)
+
+
+async def fill(store: EmbeddedStore, collection: Collection) -> None:
+    """Puts a collection into the store, and waits until it is found."""
+    version = await store.create_corpus(CORPUS, dimension=collection.vectors.shape[1], embedder="benchmark")
+    for start in range(0, len(collection.ids), 100):  # documents of a hundred passages
+        passages = [
+            PassageRecord(collection.ids[at], at - start, collection.texts[at], "", None, collection.vectors[at])
+            for at in range(start, min(start + 100, len(collection.ids)))
+        ]
+        document = DocumentRecord(f"d{start}", "", "", "text/plain")
+        version = await store.replace_document(CORPUS, document, passages)
+    await store.wait_applied(version)
+
+
+def searching(store: EmbeddedStore, collection: Collection) -> Search:
+    async def search(number: int, mode: SearchMode) -> list[str]:
+        vector = None if mode is SearchMode.LEXICAL else collection.query_vectors[number]
+        query = Query([CORPUS], collection.queries[number], vector, mode, LIMIT)
+        return [hit.passage_id for hit in (await store.search(query)).hits]
+
+    return search
 
 
 async def quality(collection: Collection, ours: Search, theirs: Search) -> None:

@@ -142,7 +142,7 @@ def test_httpx_stays_in_one_module() -> None:
     users = {
         path.relative_to(SERVICES) for path in modules(SERVICES) if any(n.startswith("httpx") for n, _ in imports(path))
     }
-    assert users <= {Path("assistant/_http.py")}
+    assert users <= {Path("outgoing/http.py")}
 
 
 def test_no_file_names_a_path_of_one_machine(files: list[Path]) -> None:

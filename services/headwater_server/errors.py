@@ -7,6 +7,8 @@
     NotImplementedYet           the contract has it, this version has not
     PreconditionFailed          the resource is not in a state that allows this
     AlreadyExists               the name is taken
+    OutOfRange                  what was asked for lies beyond the end
+    RecordedFailure             a failure that was written down earlier, with its status
 
 `headwater_server.runtime.status` has the one table from these to statuses. Any other exception is a defect and reaches
 a caller as INTERNAL with an opaque id.
@@ -17,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from google.rpc import status_pb2
 
 
 class Reason(StrEnum):
@@ -121,24 +125,29 @@ class PreconditionFailed(Exception):
     """The resource is not in a state that allows this, such as a corpus that still has documents."""
 
 
+class OutOfRange(Exception):
+    """What was asked for lies beyond the end, and will never be there."""
+
+
+class RecordedFailure(Exception):
+    """A failure that was written down with its status: whoever meets it, now or later, gets the same.
+
+    Attributes:
+        status: The status, with its details.
+    """
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
 class AlreadyExists(Exception):
     """The name is taken.
 
     Attributes:
         resource: The name that is taken.
-        reason: A reason for the ErrorInfo, where there is one.
-        metadata: More facts for the ErrorInfo.
     """
 
-    def __init__(
-        self,
-        resource: str,
-        message: str = "",
-        *,
-        reason: Reason | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, resource: str, message: str = "") -> None:
         super().__init__(message or f"{resource} exists already")
         self.resource = resource
-        self.reason = reason
-        self.metadata = dict(metadata or {})

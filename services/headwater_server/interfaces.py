@@ -47,6 +47,9 @@ class Retrieval(Protocol):
     async def update_corpus(
         self, request: retrieval_pb2.UpdateCorpusRequest, caller: Caller
     ) -> document_pb2.Corpus: ...
+    async def reembed_corpus(
+        self, request: retrieval_pb2.ReembedCorpusRequest, caller: Caller
+    ) -> document_pb2.Corpus: ...
     async def delete_corpus(self, request: retrieval_pb2.DeleteCorpusRequest, caller: Caller) -> Empty: ...
     def import_document(
         self, requests: AsyncIterator[retrieval_pb2.ImportDocumentRequest], caller: Caller

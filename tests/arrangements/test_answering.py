@@ -15,7 +15,6 @@ from headwater import (
     InvalidRequest,
     Limits,
     NotFound,
-    NotImplementedByServer,
     ProviderRateLimited,
     ProviderTruncated,
     RequestIdReused,
@@ -141,8 +140,9 @@ async def test_errors_come_through_with_their_details(client: AsyncClient) -> No
         await client.answer("How much leave is there?", corpus="handbook", temperature=1)  # the extractive one cannot
     assert cannot.value.reason == "INVALID_FIELD"
     assert cannot.value.violations
-    with pytest.raises(NotImplementedByServer):
+    with pytest.raises(NotFound) as unknown_answer:
         await client.get_answer("answers/a")
+    assert unknown_answer.value.resource == "answers/a"
 
 
 async def test_failures_of_the_provider_keep_their_reasons(client: AsyncClient) -> None:

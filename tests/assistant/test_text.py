@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_server.assistant.protocol import Reasoning, Text
-from headwater_server.assistant.text import SurrogateJoiner, shortened, utf8_prefix, without_surrogates
 from headwater_server.assistant.think_tags import ThinkTags
+from headwater_server.text import SurrogateJoiner, shortened, utf8_prefix, without_surrogates
 
 
 def joined(pieces: list[str]) -> str:

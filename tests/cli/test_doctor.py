@@ -83,6 +83,34 @@ def test_a_certificate_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
     assert (code, found["TLS"]["verdict"]) == (1, "problem")
 
 
+def test_embedders_are_listed_with_whether_they_answer(tmp_path: Path) -> None:
+    config = tmp_path / "headwater.toml"
+    config.write_text(
+        '[retrieval]\nembedder = "ours/m"\n'
+        f'[embedders.ours]\napi = "tei"\nbase_url = "http://127.0.0.1:9"\napi_key = "{SECRET}"\n'
+    )
+    code, found = findings("--config", str(config), extra={"HEADWATER_DATA_DIR": str(tmp_path / "data")})
+    assert code == 1
+    assert found["embedder"]["detail"] == "new corpora have ours/m"
+    assert found["embedder ours"]["verdict"] == "problem"
+    assert "a key is set: ours cannot be reached (connection refused)" in found["embedder ours"]["detail"]
+
+
+def test_an_embedder_that_is_not_set_up_is_a_problem(tmp_path: Path) -> None:
+    extra = {"HEADWATER_DATA_DIR": str(tmp_path / "data"), "HEADWATER_RETRIEVAL__EMBEDDER": "ours/m"}
+    code, found = findings(extra=extra)
+    assert (code, found["embedders"]["verdict"]) == (1, "problem")
+    assert "this server has no embedder 'ours/m'" in found["embedders"]["detail"]
+
+
+def test_a_gpu_that_there_is_not_is_a_problem(tmp_path: Path) -> None:
+    extra = {"HEADWATER_DATA_DIR": str(tmp_path / "data"), "HEADWATER_RETRIEVAL__DEVICE": "cuda"}
+    code, found = findings(extra=extra)
+    if found["embedder"]["verdict"] == "problem":  # most machines have none
+        assert code == 1
+        assert "headwater[gpu]" in found["embedder"]["detail"]
+
+
 def test_for_people_it_is_a_line_a_finding_with_what_to_do(tmp_path: Path) -> None:
     done = headwater("doctor", target="127.0.0.1:1", extra={"HEADWATER_DATA_DIR": str(tmp_path)})
     last = done.stdout.splitlines()[-1]

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
+import subprocess
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from headwater import Client
 from headwater.v1 import document_pb2
-from tests.serving import HANDBOOK, TIME_LIMIT_S, ServerProcess, headwater, serving, started
+from tests.serving import HANDBOOK, HEADWATER, TIME_LIMIT_S, ServerProcess, environment, headwater, serving, started
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def test_a_file_that_cannot_be_read_fails_with_its_reason_and_the_others_are_imp
     assert summary.startswith("2 files imported, 1 failed")
     assert failed.startswith("failed ")
     assert "broken.pdf: " in failed
-    assert "1 file of other kinds skipped (.png 1)" in done.stderr
+    assert "1 file skipped (.png 1)" in done.stderr
 
 
 def test_an_unsupported_file_that_is_named_itself_is_an_error(server: ServerProcess, corpus: str, files: Path) -> None:
@@ -116,7 +121,12 @@ def test_ctrl_c_exits_with_130_and_the_next_import_goes_on(server: ServerProcess
         assert importing.stderr.readline().startswith("[1/30] imported")
         importing.send_signal(signal.SIGINT)
         assert importing.wait(timeout=TIME_LIMIT_S) == 130
-        assert "Traceback" not in importing.stderr.read()
+        said = importing.stderr.read().splitlines()
+        assert re.fullmatch(
+            r"headwater: stopped after [\d,]+ of 30 files; the same command again goes on where this one stopped",
+            said[-1],
+        )
+        assert not any("Traceback" in line for line in said)
     done = headwater("import", tmp_path, "-c", corpus, target=server.target)
     assert done.returncode == 0, done.stdout
     imported, unchanged = (int(part.split()[0]) for part in done.stdout.split(" · ")[0].split(", "))
@@ -182,3 +192,106 @@ def test_a_folder_that_moved_is_another_one(server: ServerProcess, corpus: str, 
     shutil.copytree(files, files.with_name("copy"))
     done = headwater("import", files.with_name("copy"), "-c", corpus, target=server.target)
     assert done.stdout.startswith("2 files imported")
+
+
+def test_an_archive_is_imported_as_a_whole_and_again_for_nothing(
+    server: ServerProcess, corpus: str, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "docs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sea/tides.md", "# Tides\n\nThe tide comes in twice a day.\n")
+        archive.writestr("bells.txt", "The bells are rung at noon.\n")
+        archive.writestr("../up.txt", "Out of here.")
+        archive.writestr("picture.png", b"\x89PNG\r\n\x1a\n")
+    before = sorted(tmp_path.rglob("*"))
+    done = headwater("import", "docs.zip", "-c", corpus, target=server.target, cwd=tmp_path)
+    assert done.returncode == 1
+    summary, failed = done.stdout.splitlines()
+    assert summary.startswith("2 files imported, 1 failed")
+    assert failed == "failed docs.zip!/../up.txt: its name leads out of the archive"
+    assert "1 file skipped (.png 1)" in done.stderr
+    uris = {document.uri for document in documents(server, corpus).values()}
+    assert uris == {f"{tmp_path}/docs.zip!/sea/tides.md", f"{tmp_path}/docs.zip!/bells.txt"}
+    again = headwater("import", tmp_path, "-c", corpus, target=server.target)
+    assert again.stdout.startswith("0 files imported, 2 unchanged, 1 failed")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_each_file_is_an_object_for_programs(server: ServerProcess, corpus: str, files: Path) -> None:
+    (files / "broken.pdf").write_bytes(b"%PDF-1.7\nthis is no PDF")
+    (files / "empty.txt").write_text("")
+    done = headwater("import", files, "-c", corpus, "--json", target=server.target)
+    assert done.returncode == 1
+    objects = {found["uri"].rpartition("/")[2]: found for found in map(json.loads, done.stdout.splitlines())}
+    assert {name: found["outcome"] for name, found in objects.items()} == {
+        "bells.txt": "imported",
+        "tides.md": "imported",
+        "broken.pdf": "failed",
+        "empty.txt": "skipped",
+    }
+    assert objects["broken.pdf"]["code"] == "DOCUMENT_UNREADABLE"
+    assert objects["empty.txt"]["reason"] == "empty"
+    assert objects["tides.md"]["passages"] == 1
+    names = {document.name for document in documents(server, corpus).values()}
+    assert names == {objects[name]["document"] for name in ("bells.txt", "tides.md", "broken.pdf")}
+    assert "2 files imported, 1 failed" in done.stderr
+
+
+def test_many_files_show_their_pace_and_many_failures_their_reasons(
+    server: ServerProcess, corpus: str, tmp_path: Path
+) -> None:
+    for number in range(101):
+        (tmp_path / f"{number:03}.txt").write_text(f"The text of number {number}.")
+    for number in range(12):
+        (tmp_path / f"{number:03}.pdf").write_bytes(b"%PDF-1.7\nthis is no PDF")
+    done = headwater("import", tmp_path, "-c", corpus, target=server.target)
+    assert done.returncode == 1
+    summary, reason, *examples = done.stdout.splitlines()
+    assert summary == f"101 files imported, 12 failed · corpus {corpus}, 101 passages"
+    assert re.fullmatch(r"failed 12: the PDF .+", reason)
+    assert len(examples) == 6
+    assert examples[-1] == "  … and 7 more"
+    said = done.stderr.splitlines()
+    assert re.fullmatch(r"113 files in [\d.]+ (s|min .+), [\d.]+ a second", said[-1])
+    assert sum(" failed " in line for line in said) == 12
+    assert not any(" imported " in line for line in said)
+
+
+@contextmanager
+def serving_at(address: str, data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [*HEADWATER, "serve", "--address", address, "--data-dir", str(data_dir)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "is ready" in process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_server_that_is_killed_in_mid_import_and_started_again_gets_all_files(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = tmp_path / "files"
+    folder.mkdir()
+    words = (HANDBOOK / "security-incidents.md").read_text()
+    for number in range(30):
+        (folder / f"{number:02}.md").write_text(f"# Copy {number}\n\n{words}")
+    with serving_at(address, tmp_path / "data") as server, started("import", folder, target=address) as importing:
+        assert importing.stderr is not None
+        assert importing.stdout is not None
+        assert importing.stderr.readline().startswith("[1/30] imported")
+        server.kill()
+        server.wait(timeout=TIME_LIMIT_S)
+        with serving_at(address, tmp_path / "data"):
+            said = importing.stderr.read()
+            assert importing.wait(timeout=TIME_LIMIT_S) == 0, said
+            with Client(address) as client:
+                found = list(client.documents.list("default"))
+        assert importing.stdout.read().startswith("30 files imported · ")
+    assert "trying again for 60 s" in said
+    assert "the server is back" in said
+    assert len(found) == 30
+    assert {document.state for document in found} == {document_pb2.DOCUMENT_STATE_READY}

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -80,9 +81,22 @@ def test_an_empty_folder_is_an_error_in_one_line(caches: dict[str, str], tmp_pat
     code, text, told = ask("What is in it?", tmp_path / "empty", extra=caches)
     assert (code, text) == (1, "")
     assert told == (
-        f"headwater: there is nothing to read in {tmp_path / 'empty'}: "
-        "text, Markdown, HTML, PDF and Word files can be asked about\n"
+        f"headwater: there is nothing to read in {tmp_path / 'empty'}: text, web pages, PDF and office documents "
+        "can be asked about, and ZIP archives of them\n"
     )
+
+
+def test_an_archive_answers_like_a_folder(caches: dict[str, str], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "docs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sea/tides.md", "The tide comes in twice a day.")
+        archive.writestr("bells.txt", "The bells are rung at noon.")
+        archive.writestr("/etc/passwd.txt", "The way out.")
+    code, text, told = ask("When are the bells rung?", "docs.zip", extra=caches, cwd=tmp_path)
+    assert code == 0, told
+    assert "at noon. [1]" in text
+    assert "docs.zip!/bells.txt" in text
+    assert "docs.zip!/etc/passwd.txt cannot be read: its name leads out of the archive" in told
+    assert "reading" not in ask("When are the bells rung?", "docs.zip", extra=caches, cwd=tmp_path)[2]
 
 
 def test_a_path_that_does_not_exist_is_refused(caches: dict[str, str], tmp_path: Path) -> None:

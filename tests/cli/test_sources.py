@@ -42,6 +42,11 @@ def test_a_title_cannot_take_the_terminal_over() -> None:
     assert source_line(source, "1").plain == "[1] ]0;owned[31mred1m"
 
 
+def test_nor_can_the_name_of_a_sheet() -> None:
+    position = source_pb2.Location(row_range=source_pb2.RowRange(first=2, last=14, sheet="\x1b[31mSheet1"))
+    assert location(position) == "[31mSheet1, rows 2–14"
+
+
 def test_a_place_below_the_working_folder_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert place(str(tmp_path / "a" / "b.txt")) == "a/b.txt"

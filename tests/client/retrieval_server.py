@@ -39,9 +39,15 @@ class MemoryRetrieval(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         name = f"corpora/{request.corpus_id}"
         if name in self.corpora:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{name} exists already")
-        self.corpora[name] = document_pb2.Corpus(name=name)
-        self.corpora[name].MergeFrom(document_pb2.Corpus(display_name=request.corpus.display_name))
+        self.corpora[name] = document_pb2.Corpus()
+        self.corpora[name].CopyFrom(request.corpus)
+        self.corpora[name].name = name
         return self.corpora[name]
+
+    def ReembedCorpus(self, request: wire.ReembedCorpusRequest, context: grpc.ServicerContext) -> document_pb2.Corpus:
+        corpus = self.corpora[request.name]
+        corpus.reembedding.embedder = request.embedder or corpus.embedder
+        return corpus
 
     def GetCorpus(self, request: wire.GetCorpusRequest, context: grpc.ServicerContext) -> document_pb2.Corpus:
         if request.name not in self.corpora:

@@ -181,7 +181,7 @@ async def test_an_async_client_belongs_to_one_loop(target: str, one_loop: None) 
 
 def test_a_server_that_is_frozen_is_noticed() -> None:
     with frozen_server() as (freeze, target), Client(target) as client:
-        answer = client.answer("hold")
+        answer = client.answer("hold", resume=False)
         assert next(iter(answer)) == "Every "
         freeze()
         with pytest.raises(ConnectionLost, match="ping timeout") as raised:

@@ -314,3 +314,29 @@ def test_a_search_gives_sources_and_statistics(client: Client, memory: MemoryRet
 def test_a_search_without_its_required_end_raises(client: Client, query: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         client.retrieve(query)
+
+
+def test_a_corpus_has_settings_of_its_own(client: Client) -> None:
+    made = client.corpora.create("own", embedder="there/m", language="de", max_characters=500, overlap_characters=0)
+    assert (made.embedder, made.language) == ("there/m", "de")
+    assert made.splitting.max_characters == 500
+    assert made.splitting.HasField("overlap_characters")
+    changed = client.corpora.update("own", language="", max_characters=200)
+    assert (changed.language, changed.splitting.max_characters) == ("", 200)
+    assert not client.corpora.create("plain").HasField("splitting")
+    with pytest.raises(ArgumentError, match="max_characters is a whole number"):
+        client.corpora.create("wrong", max_characters=-1)
+
+
+def test_a_corpus_is_embedded_anew(client: Client) -> None:
+    client.corpora.create("own", embedder="there/m")
+    assert client.corpora.reembed("own").reembedding.embedder == "there/m"
+    assert client.corpora.reembed("corpora/own", embedder="here/m").reembedding.embedder == "here/m"
+
+
+@pytest.mark.anyio
+async def test_a_corpus_has_settings_and_is_embedded_anew_async(async_client: AsyncClient) -> None:
+    made = await async_client.corpora.create("own", embedder="there/m", language="de", max_characters=500)
+    assert (made.embedder, made.language, made.splitting.max_characters) == ("there/m", "de", 500)
+    assert (await async_client.corpora.update("own", overlap_characters=3)).splitting.overlap_characters == 3
+    assert (await async_client.corpora.reembed("own", embedder="here/m")).reembedding.embedder == "here/m"

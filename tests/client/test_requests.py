@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = dict.fromkeys(
         *["min_score", "token_budget", "instructions", "max_output_tokens", "temperature", "top_p"],
         *["stop_sequences", "seed", "provider_options", "limits", "abstain", "labels", "request_id"],
     ]
-)
+) | {"resume": False}
 
 
 def make(prompt: str = "Why?", *, grounded: bool = True, **arguments: Any) -> answer_service_pb2.StreamAnswerRequest:
@@ -52,6 +52,11 @@ def test_a_bare_question_leaves_everything_to_the_server_but_has_an_id() -> None
     assert make().request_id != request.request_id
     request.ClearField("request_id")
     assert request == answer_service_pb2.StreamAnswerRequest(prompt="Why?")
+
+
+def test_one_that_is_to_be_resumed_asks_the_server_to_wait_for_its_reader() -> None:
+    assert make(resume=True).resume_window.ToSeconds() == 20
+    assert not make().HasField("resume_window")
 
 
 def test_every_argument_reaches_its_field() -> None:

@@ -38,6 +38,8 @@ def blocking(client: Client) -> None:
     assert_type(answer.usage, Usage | None)
     assert_type(client.get_answer("x"), answer_pb2.Answer)
     assert_type(client.documents.import_file(b"x", on_progress=show), Document)
+    assert_type(client.corpora.create("x", embedder="openai/m", language="en", max_characters=500), Corpus)
+    assert_type(client.corpora.reembed("x", embedder="openai/m"), Corpus)
     assert_type(client.corpora.list(), Iterator[Corpus])
     assert_type(client.documents.download("x"), bytes)
     for citation in answer.citations:

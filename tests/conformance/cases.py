@@ -17,6 +17,7 @@ class Case:
     name: str
     description: str
     steps: list[dict[str, Any]]
+    resumes: list[dict[str, Any]]
     expect: dict[str, Any]
     action: str
 
@@ -26,5 +27,12 @@ def load_cases() -> dict[str, Case]:
     cases = {}
     for path in sorted(FOLDER.glob("*.json")):
         data = json.loads(path.read_text(encoding="utf-8"))
-        cases[path.stem] = Case(path.stem, data["description"], data["steps"], data["expect"], data.get("action", ""))
+        cases[path.stem] = Case(
+            path.stem,
+            data["description"],
+            data["steps"],
+            data.get("resumes", []),
+            data["expect"],
+            data.get("action", ""),
+        )
     return cases

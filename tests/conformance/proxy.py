@@ -30,6 +30,11 @@ class ResettingProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def reset_all(self) -> None:
+        """Resets every connection."""
+        for peer_port in list(self._callers):
+            self.reset(peer_port)
+
     def reset(self, peer_port: int) -> None:
         """Resets the connection of the caller whom the server sees at this port."""
         caller = self._callers[peer_port]

@@ -23,7 +23,7 @@ from headwater.v1 import answer_pb2, answer_service_pb2
 from tests.conformance.cases import Case, load_cases
 from tests.conformance.proxy import ResettingProxy
 
-Context = grpc.aio.ServicerContext[answer_service_pb2.StreamAnswerRequest, bytes]
+Context = grpc.aio.ServicerContext[Any, bytes]
 
 SERVICE = "headwater.v1.AnswerService"
 # json_format finds the types of details among those that are imported.
@@ -34,6 +34,10 @@ DETAIL_TYPES = (error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo, error_
 class Running:
     """What has become of one answer."""
 
+    case: Case
+    request_id: str
+    resumes: int = 0
+    """How often it was resumed."""
     state: answer_pb2.AnswerState.ValueType = answer_pb2.ANSWER_STATE_RUNNING
     cancel_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,10 +56,29 @@ class ScriptedAnswers:
         case = self._cases.get(request.prompt)
         if case is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"there is no case {request.prompt!r}")
-        running = self._answers[_name(request.request_id)] = Running()
-        names = {"name": _name(request.request_id), "request_id": request.request_id}
+        running = self._answers[_name(request.request_id)] = Running(case, request.request_id)
+        async for message in self._play_all(case.steps, running, context):
+            yield message
+
+    async def resume_answer(
+        self, request: answer_service_pb2.ResumeAnswerRequest, context: Context
+    ) -> AsyncIterator[bytes]:
+        running = self._answers.get(request.name)
+        if running is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.name} does not exist")
+        if running.resumes == len(running.case.resumes):
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server does not resume")
+        resume = running.case.resumes[running.resumes]
+        running.resumes += 1
+        if request.after_sequence != resume["after"]:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"after_sequence must be {resume['after']}")
+        async for message in self._play_all(resume["steps"], running, context):
+            yield message
+
+    async def _play_all(self, steps: list[dict[str, Any]], running: Running, context: Context) -> AsyncIterator[bytes]:
+        names = {"name": _name(running.request_id), "request_id": running.request_id}
         try:
-            for step in case.steps:
+            for step in steps:
                 async for message in self._play(_fill(step, names), running, context):
                     yield message
             running.state = answer_pb2.ANSWER_STATE_SUCCEEDED
@@ -127,6 +150,10 @@ def handlers(answers: ScriptedAnswers) -> grpc.GenericRpcHandler:
             "StreamAnswer": grpc.unary_stream_rpc_method_handler(
                 answers.stream_answer,
                 request_deserializer=answer_service_pb2.StreamAnswerRequest.FromString,
+            ),
+            "ResumeAnswer": grpc.unary_stream_rpc_method_handler(
+                answers.resume_answer,
+                request_deserializer=answer_service_pb2.ResumeAnswerRequest.FromString,
             ),
             "CancelAnswer": grpc.unary_unary_rpc_method_handler(
                 answers.cancel_answer,

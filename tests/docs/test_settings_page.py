@@ -24,6 +24,8 @@ COMPANIONS = {
     "HEADWATER_TOKENS__NAME": "a secret of some length",
     "HEADWATER_ASSISTANTS__NAME__API": "openai-chat",
     "HEADWATER_ASSISTANTS__NAME__BASE_URL": "http://127.0.0.1/v1",
+    "HEADWATER_EMBEDDERS__NAME__API": "openai",
+    "HEADWATER_RERANKERS__NAME__API": "jina",
     "HEADWATER_TLS__CERT": "cert.pem",
     "HEADWATER_TLS__KEY": "key.pem",
 }

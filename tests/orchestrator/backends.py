@@ -13,8 +13,12 @@ from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
 from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater_server.interfaces import Assistants, Caller, Retrieval
+from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog
+from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.run import Backends
-from headwater_server.orchestrator.service import Orchestrator, OrchestratorConfig, open_orchestrator
+from headwater_server.orchestrator.service import Orchestrator, open_orchestrator
+from headwater_server.runtime.status import described
 from tests.orchestrator.events import ended, text
 
 Script = Callable[[StreamGenerateRequest], AsyncGenerator[AnswerChunk, None]]
@@ -129,9 +133,16 @@ class Services:
         """Both, as the orchestrator takes them: it calls no other of their methods."""
         return Backends(cast("Retrieval", self.retrieval), cast("Assistants", self.assistants))
 
-    def orchestrator(self, config: OrchestratorConfig | None = None) -> AbstractAsyncContextManager[Orchestrator]:
-        """An orchestrator over both."""
-        return open_orchestrator(self.backends, config or OrchestratorConfig())
+    def orchestrator(
+        self, config: OrchestratorConfig | None = None, *, answer_log: AnswerLog | None = None
+    ) -> AbstractAsyncContextManager[Orchestrator]:
+        """An orchestrator over both, with a log in memory unless there is another."""
+        return open_orchestrator(
+            self.backends,
+            config or OrchestratorConfig(),
+            answer_log=answer_log or MemoryAnswerLog(),
+            describe=described,
+        )
 
 
 def contents(sources: Sequence[source_pb2.Source]) -> list[str]:

@@ -11,8 +11,8 @@ from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
 from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater_server.errors import Reason, ServiceError
-from headwater_server.orchestrator.buffer import PENDING_BYTES
-from headwater_server.orchestrator.service import OrchestratorConfig
+from headwater_server.orchestrator.config import OrchestratorConfig
+from headwater_server.orchestrator.feed import PENDING_BYTES
 from headwater_server.orchestrator.watchdog import Limits
 from tests.orchestrator.asking import ME, WAIT_SECONDS, answer, answer_into, asking, limits
 from tests.orchestrator.backends import Script, Services, saying_then_hanging

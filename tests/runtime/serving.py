@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from headwater.v1 import answer_service_pb2_grpc, assistant_service_pb2_grpc, retrieval_service_pb2_grpc
-from headwater_server.orchestrator.service import OrchestratorConfig
+from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.runtime.server import Server
 from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL
 from headwater_server.runtime.settings import Settings, load

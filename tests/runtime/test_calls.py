@@ -13,10 +13,10 @@ from google.rpc import error_details_pb2
 
 from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
-from headwater.v1.answer_service_pb2 import CancelAnswerRequest
+from headwater.v1.answer_service_pb2 import CancelAnswerRequest, ResumeAnswerRequest
 from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
 from headwater_server.errors import Reason, ServiceError
-from headwater_server.orchestrator.service import OrchestratorConfig
+from headwater_server.orchestrator.config import OrchestratorConfig
 from tests.orchestrator.asking import REQUEST_ID, asking, limits
 from tests.orchestrator.backends import Services, saying_then_failing, saying_then_hanging
 from tests.orchestrator.events import ended, reasoning, text
@@ -112,16 +112,39 @@ async def test_cancel_answer_ends_the_stream_of_its_reader() -> None:
     assert returned.finish_reason == answer_pb2.FINISH_REASON_CANCELLED
 
 
-async def test_a_request_id_that_runs_already_exists() -> None:
+async def test_a_request_id_used_for_another_request_is_refused() -> None:
     async with serving(Services(saying_then_hanging(text("a")))) as stubs:
         call = stubs.answers.StreamAnswer(asking(request_id=REQUEST_ID))
-        started = await call.read()
-        error = await failed_stream(stubs, [], request_id=REQUEST_ID)
+        await call.read()
+        error = await failed_stream(stubs, [], prompt="something else", request_id=REQUEST_ID)
         call.cancel()
-    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert info(error).reason == "REQUEST_ID_REUSED"
-    assert dict(info(error).metadata)["answer"] == started.started.answer
-    assert detail(error, error_details_pb2.ResourceInfo).resource_name == started.started.answer
+    assert dict(info(error).metadata)["request_id"] == REQUEST_ID
+
+
+async def test_a_failed_answer_gives_its_status_again_to_those_who_resume() -> None:
+    failure = ServiceError(Reason.PROVIDER_RATE_LIMITED, "slow down", retry_after=2, metadata={"provider": "x"})
+    async with serving(Services(saying_then_failing(failure, text("The part")))) as stubs:
+        chunks: list[AnswerChunk] = []
+        first = await failed_stream(stubs, chunks)
+        snapshot: list[AnswerChunk] = []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await exhaust(stubs.answers.ResumeAnswer(ResumeAnswerRequest(name=chunks[0].started.answer)), snapshot)
+        assert [chunk.snapshot.text for chunk in snapshot] == ["The part"]
+    for error in (first, caught.value):
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error.details() == "slow down"
+        assert info(error).reason == "PROVIDER_RATE_LIMITED"
+        assert detail(error, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 2000
+
+
+async def test_what_lies_beyond_the_end_of_an_answer_is_out_of_range() -> None:
+    async with serving(Services()) as stubs:
+        answer = await stubs.answers.GenerateAnswer(asking())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stubs.answers.ResumeAnswer(ResumeAnswerRequest(name=answer.name, after_sequence=99)).read()
+    assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
 
 
 async def test_an_overloaded_server_says_when_to_come_back() -> None:

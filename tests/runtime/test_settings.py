@@ -185,3 +185,40 @@ def test_each_service_gets_its_part(file: Path) -> None:
     orchestrator = orchestrator_config(settings)
     assert (orchestrator.limits.first_token, orchestrator.limits.total) == (1, 600)
     assert orchestrator.max_answers == 256
+
+
+def test_embedders_are_settings_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("E5_KEY", "key-canary-of-e5")
+    flags = {
+        "retrieval": {"embedder": "e5/m", "device": "auto", "passage_characters": 400, "overlap_characters": 200},
+        "embedders": {
+            "e5": {"api": "tei", "base_url": "http://x", "api_key_env": "E5_KEY", "query_prefix": "query: "},
+            "ours": {"api": "openai", "api_key": "key-canary-of-ours", "dimension": 256, "batch_texts": 3},
+        },
+    }
+    settings = load(flags=flags)
+    retrieval = retrieval_config(settings)
+    assert (retrieval.split.max_characters, retrieval.split.overlap_characters) == (400, 200)
+    assert (retrieval.embedding.default, retrieval.embedding.device) == ("e5/m", "auto")
+    ours, e5 = retrieval.embedding.embedders["ours"], retrieval.embedding.embedders["e5"]
+    assert (ours.api, ours.api_key, ours.dimension, ours.batch_texts) == ("openai", "key-canary-of-ours", 256, 3)
+    assert (e5.base_url, e5.api_key_env, e5.query_prefix) == ("http://x", "E5_KEY", "query: ")
+    assert {"key-canary-of-e5", "key-canary-of-ours"} <= set(settings.secrets())
+    assert "canary" not in as_toml(settings) + repr(settings) + repr(retrieval)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"embedders": {"builtin": {"api": "tei"}}}, "the built-in embedder"),
+        ({"embedders": {"a/b": {"api": "tei"}}}, "is no name for a provider"),
+        ({"embedders": {"x": {"api": "word2vec"}}}, "embedders.x.api"),
+        ({"embedders": {"x": {"api": "tei", "api_key": "a", "api_key_env": "B"}}}, "not both"),
+        ({"embedders": {"x": {"api": "tei", "query_prefix": "x" * 100, "max_characters": 100}}}, "leave room"),
+        ({"retrieval": {"passage_characters": 100, "overlap_characters": 51}}, "at most half"),
+        ({"retrieval": {"device": "tpu"}}, "retrieval.device"),
+    ],
+)
+def test_a_setting_of_embedders_that_cannot_work_is_named(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(flags=flags)

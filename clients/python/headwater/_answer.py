@@ -6,18 +6,38 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from headwater._answer_base import AnswerBase
 from headwater._exceptions import AnswerBusy, HeadwaterError, NotFound
 from headwater._reader import ChunkCall, Reader
+from headwater._resuming import Resumption
 from headwater._retrieval import RetrievalResult
+from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
 
 _BUSY = "another thread is reading this answer: read it in one place, or let both call .content()"
 
-CancelCall = Callable[[answer_service_pb2.CancelAnswerRequest], object]
-"""Sends a CancelAnswer and waits for it."""
+
+class AnswerCalls(Protocol):
+    """The calls of one answer."""
+
+    @property
+    def request_id(self) -> str:
+        """The UUID that the answer is asked with; empty where it is found by its name."""
+
+    @property
+    def target(self) -> str:
+        """The address of the server."""
+
+    def open(self, transcript: Transcript) -> ChunkCall:
+        """Starts a call that gives what the transcript lacks."""
+
+    def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> object:
+        """Sends a CancelAnswer and waits for it."""
+
+    def stop(self) -> None:
+        """Sees to it that the server does not wait for a reader who comes back, without waiting itself."""
 
 
 class Answer(AnswerBase):
@@ -35,12 +55,10 @@ class Answer(AnswerBase):
         ...     print(piece, end="", flush=True)
     """
 
-    def __init__(
-        self, request: answer_service_pb2.StreamAnswerRequest, call: ChunkCall, cancel: CancelCall, *, target: str
-    ) -> None:
-        super().__init__(request)
-        self._reader = Reader(call, self._transcript, target=target)
-        self._send_cancel = cancel
+    def __init__(self, calls: AnswerCalls, *, resume: bool, name: str = "") -> None:
+        super().__init__(calls.request_id, name=name)
+        self._calls = calls
+        self._reader = Reader(calls.open, self._transcript, resumption=Resumption(enabled=resume), target=calls.target)
         self._turn = threading.Condition()
         self._iterating = False  # an iterator waits for a chunk
         self._sharing = 0  # how many calls of content() and retrieved() are under way
@@ -105,13 +123,13 @@ class Answer(AnswerBase):
             return
         if not self._transcript.name:
             try:
-                self._send_cancel(answer_service_pb2.CancelAnswerRequest(request_id=self.request_id))
+                self._calls.cancel(answer_service_pb2.CancelAnswerRequest(request_id=self.request_id))
             except NotFound:
                 # The question may not have reached the server before this did.
                 self._read_until(lambda: bool(self._transcript.name), hold=True, wait=True)
             else:
                 return
-        self._send_cancel(answer_service_pb2.CancelAnswerRequest(name=self.name))
+        self._calls.cancel(answer_service_pb2.CancelAnswerRequest(name=self.name))
 
     def close(self) -> None:
         """Cancels what is still running. Later reads raise `AnswerClosed`; a finished answer keeps all it has."""
@@ -119,6 +137,7 @@ class Answer(AnswerBase):
             self._closed = True
             if self._message is None:
                 self._reader.cancel()
+                self._calls.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +154,7 @@ class Answer(AnswerBase):
         if getattr(self, "_turn", None) is None or self._closed or self._error or self._message is not None:
             return
         self._reader.cancel()
+        self._calls.stop()
         warnings.warn(
             f"{self!r} was dropped before its end: read it with .content(), or close it",
             ResourceWarning,

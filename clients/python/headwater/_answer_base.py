@@ -9,20 +9,19 @@ from headwater._enums import AbstainReason, FinishReason
 from headwater._exceptions import AnswerClosed, AnswerNotFinished, HeadwaterError, StreamConsumed
 from headwater._retrieval import RetrievalResult
 from headwater._transcript import Transcript
-from headwater.v1 import answer_pb2, answer_service_pb2, source_pb2
+from headwater.v1 import answer_pb2, source_pb2
 
 
 class AnswerBase:
     """The attributes of an answer's handle. None of them reads: too early they raise `AnswerNotFinished`.
 
     Attributes:
-        request_id: The UUID that the answer was asked with.
+        request_id: The UUID that the answer was asked with. Empty where it was found by its name.
     """
 
-    def __init__(self, request: answer_service_pb2.StreamAnswerRequest) -> None:
-        self.request_id: str = request.request_id
-        self._prompt = request.prompt
-        self._transcript = Transcript(request.request_id)
+    def __init__(self, request_id: str, *, name: str) -> None:
+        self.request_id = request_id
+        self._transcript = Transcript(request_id, name=name)
         self._held: deque[answer_pb2.AnswerChunk] = deque()  # read by retrieved(), not yet given by the cursor
         self._message: answer_pb2.Answer | None = None
         self._error: HeadwaterError | None = None

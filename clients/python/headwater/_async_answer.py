@@ -6,12 +6,14 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from headwater._answer_base import AnswerBase
 from headwater._async_reader import AsyncReader, ChunkCall
 from headwater._exceptions import AnswerBusy, AnswerNotFinished, HeadwaterError, NotFound
+from headwater._resuming import Resumption
 from headwater._retrieval import RetrievalResult
+from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
 
 _BUSY = "another task is reading this answer: read it in one place, or let both await .content()"
@@ -19,10 +21,29 @@ _BUSY = "another task is reading this answer: read it in one place, or let both 
 # A cancelled call ends at once; its task is waited for so that it does not outlive a loop that ends next.
 _CLOSING_LIMIT = 1.0
 
-OpenCall = Callable[[answer_service_pb2.StreamAnswerRequest], ChunkCall]
-"""Starts a StreamAnswer, in a running loop."""
-CancelCall = Callable[[answer_service_pb2.CancelAnswerRequest], Awaitable[object]]
-"""Sends a CancelAnswer and waits for it."""
+
+class AsyncAnswerCalls(Protocol):
+    """The calls of one answer, in a running loop."""
+
+    @property
+    def request_id(self) -> str:
+        """The UUID that the answer is asked with; empty where it is found by its name."""
+
+    @property
+    def target(self) -> str:
+        """The address of the server."""
+
+    def open(self, transcript: Transcript) -> ChunkCall:
+        """Starts a call that gives what the transcript lacks."""
+
+    async def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> object:
+        """Sends a CancelAnswer and waits for it."""
+
+    def stop(self) -> None:
+        """Sees to it that the server does not wait for a reader who comes back, without waiting itself.
+
+        Also works from another thread, or with no loop running.
+        """
 
 
 class AsyncAnswer(AnswerBase):
@@ -39,14 +60,10 @@ class AsyncAnswer(AnswerBase):
         ...     print(piece, end="", flush=True)
     """
 
-    def __init__(
-        self, request: answer_service_pb2.StreamAnswerRequest, open_call: OpenCall, cancel: CancelCall, *, target: str
-    ) -> None:
-        super().__init__(request)
-        self._request = request
-        self._open_call = open_call
-        self._send_cancel = cancel
-        self._target = target
+    def __init__(self, calls: AsyncAnswerCalls, *, resume: bool, name: str = "") -> None:
+        super().__init__(calls.request_id, name=name)
+        self._calls = calls
+        self._resume = resume
         self._reader: AsyncReader | None = None
         self._read_task: asyncio.Task[answer_pb2.AnswerChunk | HeadwaterError] | None = None
         self._iterating = False  # an iterator waits for a chunk
@@ -116,13 +133,13 @@ class AsyncAnswer(AnswerBase):
             return
         if not self._transcript.name:
             try:
-                await self._send_cancel(answer_service_pb2.CancelAnswerRequest(request_id=self.request_id))
+                await self._calls.cancel(answer_service_pb2.CancelAnswerRequest(request_id=self.request_id))
             except NotFound:
                 # The question may not have reached the server before this did.
                 await self._wait_for_name()
             else:
                 return
-        await self._send_cancel(answer_service_pb2.CancelAnswerRequest(name=self.name))
+        await self._calls.cancel(answer_service_pb2.CancelAnswerRequest(name=self.name))
 
     async def close(self) -> None:
         """Cancels what is still running. Later reads raise `AnswerClosed`; a finished answer keeps all it has."""
@@ -130,6 +147,7 @@ class AsyncAnswer(AnswerBase):
             self._closed = True
             if self._reader is not None and self._message is None:
                 self._reader.cancel()
+                self._calls.stop()
                 if self._read_task is not None:
                     await asyncio.wait([self._read_task], timeout=_CLOSING_LIMIT)
 
@@ -153,6 +171,7 @@ class AsyncAnswer(AnswerBase):
         if reader is None or self._closed or self._error or self._message is not None:
             return
         reader.cancel()
+        self._calls.stop()
         warnings.warn(
             f"{self!r} was dropped before its end: read it with `await answer.content()`, or close it",
             ResourceWarning,
@@ -167,7 +186,12 @@ class AsyncAnswer(AnswerBase):
     def _start(self) -> AsyncReader:
         self._check_open()
         if self._reader is None:
-            self._reader = AsyncReader(self._open_call(self._request), self._transcript, target=self._target)
+            self._reader = AsyncReader(
+                self._calls.open,
+                self._transcript,
+                resumption=Resumption(enabled=self._resume),
+                target=self._calls.target,
+            )
         return self._reader
 
     async def _next_chunk(self) -> answer_pb2.AnswerChunk | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater._async_answer import AsyncAnswer
+from headwater._async_answer_calls import AsyncAsking, AsyncReturning
 from headwater._async_corpora import AsyncCorpora
 from headwater._async_documents import AsyncDocuments
-from headwater._async_reader import ChunkCall
 from headwater._async_transport import AsyncTransport
 from headwater._checks import page
 from headwater._collecting import RetrievalCheck
@@ -130,7 +129,7 @@ class AsyncClient:
             filter: Which documents to search, such as `field("year") >= 2020`.
             mode: How to search.
             top_k: How many sources at most, 1 to 100.
-            min_score: The least cosine similarity of prompt and source, −1 to 1; not with `mode="lexical"`.
+            min_score: The least relevance of a source, 0 to 1; negative: no limit; not with `mode="lexical"`.
             token_budget: How many tokens the sources may have in all.
             instructions: Instructions to the assistant, such as a tone or a language.
             max_output_tokens: How many tokens to write at most.
@@ -144,14 +143,14 @@ class AsyncClient:
             labels: Labels of your own, given back with the answer.
             request_id: A UUID that makes asking idempotent. None: a new one.
             timeout: Seconds that reading the whole answer may take. None: without limit.
-            resume: Whether to resume unseen where the connection breaks. Servers of this version cannot resume, so a
-                broken connection raises `ConnectionLost`, which has the part, either way.
+            resume: Whether to resume unseen where the connection breaks or the server stops: the server then keeps the
+                answer going for 20 s without a reader. False: a broken connection raises `ConnectionLost`, which has
+                the part.
 
         Raises:
             ArgumentError: An argument is not as it must be. Nothing was sent.
             ClientClosed: The client was closed.
         """
-        del resume  # nothing to choose between until servers resume
         request = answer_request(
             prompt,
             corpus=corpus,
@@ -178,11 +177,29 @@ class AsyncClient:
             abstain=abstain,
             labels=labels,
             request_id=request_id,
+            resume=resume,
         )
         self._transport.check_open()
-        answer = AsyncAnswer(
-            request, functools.partial(self._open_answer, timeout=timeout), self._cancel_answer, target=self.target
-        )
+        answer = AsyncAnswer(AsyncAsking(self._transport, request, timeout=timeout), resume=resume)
+        self._answers.add(answer)
+        return answer
+
+    def resume(self, name: str, *, timeout: float | None = None) -> AsyncAnswer:
+        """Reads an answer that was asked for earlier, running or ended, from its beginning.
+
+        Closing the handle does not stop the answer: `cancel()` does.
+
+        Args:
+            name: Its name, `answers/{answer}`, or the bare id.
+            timeout: Seconds that reading it may take. None: without limit.
+
+        Raises:
+            ArgumentError: The name is none.
+            ClientClosed: The client was closed.
+            NotFound: From reading: there is no such answer, or it has expired.
+        """
+        self._transport.check_open()
+        answer = AsyncAnswer(AsyncReturning(self._transport, timeout=timeout), resume=True, name=answer_name(name))
         self._answers.add(answer)
         return answer
 
@@ -229,7 +246,7 @@ class AsyncClient:
             filter: Which documents to search, such as `field("year") >= 2020`.
             mode: How to search.
             top_k: How many sources at most, 1 to 100.
-            min_score: The least cosine similarity of query and source, −1 to 1; not with `mode="lexical"`.
+            min_score: The least relevance of a source, 0 to 1; negative: no limit; not with `mode="lexical"`.
             token_budget: How many tokens the sources may have in all.
 
         Returns:
@@ -295,6 +312,3 @@ class AsyncClient:
 
     async def _cancel_answer(self, request: answer_service_pb2.CancelAnswerRequest) -> answer_pb2.Answer:
         return await self._transport.unary(self._transport.answers.CancelAnswer, request)
-
-    def _open_answer(self, request: answer_service_pb2.StreamAnswerRequest, *, timeout: float | None) -> ChunkCall:
-        return self._transport.open_stream(self._transport.answers.StreamAnswer, request, timeout=timeout)

@@ -13,7 +13,12 @@ import grpc.aio
 from headwater._connection import Endpoint
 from headwater._exceptions import ClientClosed, HeadwaterError, UsageError
 from headwater._status import CallContext, read_failure, to_exception
-from headwater.v1 import answer_service_pb2_grpc, assistant_service_pb2_grpc, retrieval_service_pb2_grpc
+from headwater.v1 import (
+    answer_service_pb2,
+    answer_service_pb2_grpc,
+    assistant_service_pb2_grpc,
+    retrieval_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from headwater.v1.answer_service_pb2_grpc import AnswerServiceAsyncStub
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+
+_SENDING_LIMIT = 5.0
+_CLOSING_LIMIT = 1.0
 
 
 class AsyncTransport:
@@ -37,6 +45,7 @@ class AsyncTransport:
         self.timeout = timeout
         self._endpoint = endpoint
         self._closed = False
+        self._stopping: set[asyncio.Task[None]] = set()
         self._open: _Open | None = None
 
     @property
@@ -126,6 +135,26 @@ class AsyncTransport:
         """Sends a request and gives grpcio's call itself, for a reader that has its own way with failures."""
         return method(request, timeout=timeout, metadata=self._endpoint.metadata)
 
+    def stop_answer(self, request: answer_service_pb2.CancelAnswerRequest) -> None:
+        """Sends a CancelAnswer without waiting for what comes of it; `close` waits a little for it to have gone out.
+
+        Also works from another thread, or with no loop running, as garbage collection needs it.
+        """
+        if self._closed or self._open is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the connection with it
+            self._open.loop.call_soon_threadsafe(self._send_stop, request, self._open.answers)
+
+    def _send_stop(self, request: answer_service_pb2.CancelAnswerRequest, answers: AnswerServiceAsyncStub) -> None:
+        if not self._closed:
+            task = asyncio.create_task(self._stop(request, answers), name="headwater stop")
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+
+    async def _stop(self, request: answer_service_pb2.CancelAnswerRequest, answers: AnswerServiceAsyncStub) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            await answers.CancelAnswer(request, timeout=_SENDING_LIMIT, metadata=self._endpoint.metadata)
+
     def check_open(self) -> None:
         """Raises `ClientClosed` if `close` was called."""
         if self._closed:
@@ -134,7 +163,11 @@ class AsyncTransport:
     async def close(self) -> None:
         """Closes the channel, and cancels what runs over it. Closing twice is fine."""
         if not self._closed:
+            if self._open is not None:
+                await asyncio.sleep(0)  # what `stop_answer` was asked for has become a task then
             self._closed = True
+            if self._stopping:
+                await asyncio.wait(list(self._stopping), timeout=_CLOSING_LIMIT)
             if self._open is not None:
                 await self._open.channel.close()
 

@@ -75,7 +75,7 @@ class Documents:
                 media_type=media_type,
                 metadata=metadata,
             )
-            return _Upload(opened, header).run(self._transport, on_progress=on_progress, timeout=timeout)
+            return Upload(opened, header).run(self._transport, on_progress=on_progress, timeout=timeout)
 
     def create(
         self,
@@ -238,7 +238,7 @@ class Documents:
                 yield check.accept(response)
 
 
-class _Upload:
+class Upload:
     """One upload: grpcio's thread takes the requests, while the caller's reads what comes back."""
 
     def __init__(self, content: OpenContent, header: retrieval_service_pb2.ImportDocumentRequest) -> None:
@@ -252,6 +252,7 @@ class _Upload:
     def run(
         self, transport: Transport, *, on_progress: Callable[[ImportProgress], object] | None, timeout: float | None
     ) -> document_pb2.Document:
+        """Uploads, and returns the document, READY; raises as `Documents.import_file` does."""
         responses = transport.upload(transport.retrieval.ImportDocument, self._requests(), timeout=timeout)
         try:
             with contextlib.closing(responses):
@@ -268,6 +269,11 @@ class _Upload:
             self._over.set()
             self._may_send.set()
         return self._check.finish()
+
+    @property
+    def document(self) -> document_pb2.Document | None:
+        """The document, READY or FAILED. None while it has not come."""
+        return self._check.document
 
     def _requests(self) -> Iterator[retrieval_service_pb2.ImportDocumentRequest]:
         yield self._header

@@ -199,7 +199,7 @@ class InvalidRequest(CallError):
 
 
 class RequestIdReused(InvalidRequest):
-    """The request_id belongs to a request with other content, or to one that is running. Take a new one."""
+    """The request_id belongs to a request with other content. Take a new one."""
 
 
 class ContextTooLarge(InvalidRequest):

@@ -35,8 +35,7 @@ def take_chunk(arrival: Arrival, transcript: Transcript, *, target: str) -> answ
         raise transcript.violation("a message cannot be read")
     if arrival is None:
         raise transcript.lost_data()
-    transcript.accept(arrival)
-    return arrival
+    return transcript.accept(arrival)
 
 
 def take_end(arrival: Arrival, transcript: Transcript) -> None:

@@ -16,6 +16,7 @@ from headwater._enums import AbstainPolicyName, RetrievalModeName
 from headwater._exceptions import ArgumentError
 from headwater._filters import FilterInput, to_filter
 from headwater._names import answer_name, chat_name, corpus_name
+from headwater._resuming import WINDOW
 from headwater.v1 import answer_service_pb2, chat_pb2, generation_pb2, source_pb2
 
 HistoryMessage = chat_pb2.ChatMessage | tuple[str, str]
@@ -107,6 +108,7 @@ def answer_request(
     abstain: AbstainPolicyName | None,
     labels: Mapping[str, str] | None,
     request_id: str | uuid.UUID | None,
+    resume: bool,
 ) -> answer_service_pb2.StreamAnswerRequest:
     """Makes the request for an answer; what is None stays unset, but for the request_id, which is always there.
 
@@ -129,6 +131,7 @@ def answer_request(
                 else _UNSET_POLICY
             ),
             labels=_checks.labels(labels),
+            resume_window=_duration("resume_window", WINDOW) if resume else None,
         )
         if request.chat and request.history:
             raise ArgumentError(

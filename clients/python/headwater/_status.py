@@ -48,7 +48,6 @@ TABLE: tuple[Row, ...] = (
     Row("NOT_FOUND", "", exc.NotFound),
     Row("NOT_FOUND", "RESOURCE_NOT_FOUND", exc.NotFound),
     Row("ALREADY_EXISTS", "", exc.AlreadyExists),
-    Row("ALREADY_EXISTS", "REQUEST_ID_REUSED", exc.RequestIdReused),
     Row("PERMISSION_DENIED", "", exc.PermissionDenied),
     Row("UNAUTHENTICATED", "", exc.Unauthenticated),
     Row("RESOURCE_EXHAUSTED", "", exc.ResourceExhausted),

@@ -30,9 +30,9 @@ class Transcript:
         final: The terminal message. None until it has come.
     """
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, *, name: str = "") -> None:
         self.request_id = request_id
-        self.name = ""
+        self.name = name
         self.sources: list[source_pb2.Source] = []
         self.statistics: source_pb2.RetrievalStatistics | None = None
         self.citations: list[answer_pb2.Citation] = []
@@ -41,6 +41,7 @@ class Transcript:
         self.final: answer_pb2.Answer | None = None
         self._text = bytearray()
         self._evidence = 0
+        self._resumed = False  # the next message may be a snapshot
 
     @property
     def text(self) -> str:
@@ -52,8 +53,15 @@ class Transcript:
         """Whether the server has sent an event."""
         return self.last_sequence > 0
 
-    def accept(self, chunk: answer_pb2.AnswerChunk) -> None:
+    def resumed(self) -> None:
+        """Notes that the stream goes on over another call, which may begin with a snapshot."""
+        self._resumed = True
+
+    def accept(self, chunk: answer_pb2.AnswerChunk) -> answer_pb2.AnswerChunk:
         """Takes the next message of the stream.
+
+        Returns:
+            The message for the reader: the same, or in place of a snapshot the text that it has and the reader has not.
 
         Raises:
             ProtocolError: The message breaks a rule of the stream.
@@ -61,6 +69,14 @@ class Transcript:
         if self.final is not None:
             raise self.violation("an event came after the terminal message")
         kind = chunk.WhichOneof("event")
+        if kind == "snapshot" and self._resumed:
+            self._resumed = False
+            return self._adopt(chunk)
+        self._accept(kind, chunk)
+        self._resumed = False
+        return chunk
+
+    def _accept(self, kind: str | None, chunk: answer_pb2.AnswerChunk) -> None:
         if kind == "heartbeat":
             if chunk.sequence != self.last_sequence:
                 raise self.violation(f"a heartbeat after event {self.last_sequence} has the sequence {chunk.sequence}")
@@ -112,9 +128,31 @@ class Transcript:
             case _:
                 self.unknown_events += 1
 
+    def _adopt(self, chunk: answer_pb2.AnswerChunk) -> answer_pb2.AnswerChunk:
+        """Takes a snapshot, which must go on where the stream was: what came before is a prefix of it."""
+        snapshot, before = chunk.snapshot, len(self._text)
+        text = snapshot.text.encode()
+        if self.name not in {"", snapshot.name}:
+            raise self.violation("the snapshot is of another answer")
+        if chunk.sequence < self.last_sequence or not text.startswith(self._text):
+            raise self.violation("the snapshot does not go on where the stream was")
+        if snapshot.HasField("text_crc32c") and snapshot.text_crc32c != google_crc32c.value(text):
+            raise self.violation("the checksum of the snapshot's text is wrong")
+        self.name = snapshot.name
+        self.sources = list(snapshot.sources)
+        self.statistics = self.statistics or source_pb2.RetrievalStatistics()
+        self.citations = list(snapshot.citations)
+        self._evidence = sum(len(citation.evidence) for citation in self.citations)
+        self._text = bytearray(text)
+        self.last_sequence = chunk.sequence
+        if len(text) == before:
+            return chunk
+        rest = answer_pb2.TextDelta(text=text[before:].decode(), offset_bytes=before)
+        return answer_pb2.AnswerChunk(sequence=chunk.sequence, text=rest)
+
     def _start(self, started: answer_pb2.AnswerStarted) -> None:
-        if not started.answer:
-            raise self.violation("`started` has no name")
+        if not started.answer or self.name not in {"", started.answer}:
+            raise self.violation("`started` has no name, or another answer's")
         self.name = started.answer
 
     def _retrieve(self, retrieved: answer_pb2.SourcesRetrieved) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -15,6 +17,10 @@ from headwater.v1 import answer_service_pb2_grpc, assistant_service_pb2_grpc, re
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 Res_co = TypeVar("Res_co", covariant=True)
+
+
+_SENDING_LIMIT = 5.0
+_CLOSING_LIMIT = 1.0
 
 
 class SyncCall(Protocol[Res_co]):
@@ -39,6 +45,7 @@ class Transport:
         self.timeout = timeout
         self._metadata = endpoint.metadata
         self._closed = False
+        self._sending: set[grpc.Future[Any]] = set()
         self._channel = (
             grpc.insecure_channel(endpoint.target, options=endpoint.options)
             if endpoint.credentials is None
@@ -96,6 +103,14 @@ class Transport:
         self.check_open()
         return method(request, timeout=timeout, metadata=self._metadata)
 
+    def send(self, method: grpc.UnaryUnaryMultiCallable[Req, Res], request: Req) -> None:
+        """Sends a request without waiting for what comes of it; `close` waits a little for it to have gone out."""
+        if self._closed:
+            return
+        sent = method.future(request, timeout=_SENDING_LIMIT, metadata=self._metadata)
+        self._sending.add(sent)
+        sent.add_done_callback(self._sending.discard)
+
     def check_open(self) -> None:
         """Raises `ClientClosed` if `close` was called."""
         if self._closed:
@@ -105,6 +120,10 @@ class Transport:
         """Closes the channel, and cancels what runs over it. Closing twice is fine."""
         if not self._closed:
             self._closed = True
+            until = time.monotonic() + _CLOSING_LIMIT
+            for sent in list(self._sending):
+                with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+                    sent.result(timeout=max(0.0, until - time.monotonic()))
             self._channel.close()
 
     def _responses(self, call: SyncCall[Res]) -> Generator[Res, None, None]:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from headwater_server.outgoing.endpoints import base_url_problem
 
 DEFAULT_ASSISTANT = "builtin/extractive"
 
@@ -66,24 +67,7 @@ def checked_base_url(url: str, *, setting: str) -> str:
         AssistantConfigError: It is not an http or https URL of a host and a path and nothing else. The message does not
             repeat it, as it may hold a password.
     """
-    problem = _base_url_problem(url)
+    problem = base_url_problem(url)
     if problem:
         raise AssistantConfigError(f"{setting}: {problem}")
     return url.rstrip("/")
-
-
-def _base_url_problem(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port_is_valid = parts.port is None or parts.port > 0
-    except ValueError:
-        return "not a URL"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        return "must begin with http:// or https:// and name a host"
-    if "@" in parts.netloc:
-        return "must not hold a user name or password; use api_key_env"
-    if parts.query or parts.fragment:
-        return "must end with its path, without a query or a fragment"
-    if any(character <= " " for character in url):
-        return "must not hold white space"
-    return ""

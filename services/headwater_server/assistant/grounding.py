@@ -15,7 +15,7 @@ from headwater_server.assistant.markers import Marker, MarkerReader
 from headwater_server.assistant.protocol import CitationStyle, Cite, Evidence, Source
 from headwater_server.assistant.quotes import QuotedText
 from headwater_server.assistant.sentences import sentences
-from headwater_server.assistant.text import SurrogateJoiner, utf8_prefix
+from headwater_server.text import SurrogateJoiner, utf8_prefix
 
 MAX_TEXT_BYTES = 1 << 20
 MAX_EVIDENCE = 1000

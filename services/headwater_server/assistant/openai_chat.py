@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
-from headwater_server.assistant._http import HttpClient
 from headwater_server.assistant.openai_stream import ChatStream
 from headwater_server.assistant.protocol import (
     Event,
@@ -22,9 +21,10 @@ from headwater_server.assistant.protocol import (
     ProviderSettings,
     Sampling,
 )
-from headwater_server.assistant.provider_errors import ContentWithheld
-from headwater_server.assistant.text import shortened, without_surrogates
 from headwater_server.errors import InvalidRequest
+from headwater_server.outgoing.http import HttpClient
+from headwater_server.outgoing.provider_errors import ContentWithheld
+from headwater_server.text import shortened, without_surrogates
 
 OPENAI_URL = "https://api.openai.com/v1"
 

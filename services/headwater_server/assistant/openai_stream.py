@@ -14,10 +14,10 @@ from headwater_server.assistant.protocol import (
     Text,
     Usage,
 )
-from headwater_server.assistant.provider_errors import ErrorBody, ProviderErrors
-from headwater_server.assistant.sse import ServerSentEvent
-from headwater_server.assistant.text import shortened, without_surrogates
 from headwater_server.assistant.think_tags import ThinkTags
+from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
+from headwater_server.outgoing.sse import ServerSentEvent
+from headwater_server.text import shortened, without_surrogates
 
 _DONE = b"[DONE]"
 _MAX_INT = 2**31 - 1

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headwater_server.assistant.text import utf8_prefix
+from headwater_server.text import utf8_prefix
 
 MAX_QUOTE_BYTES = 512
 

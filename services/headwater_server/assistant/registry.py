@@ -25,6 +25,7 @@ from headwater_server.assistant.protocol import (
 )
 from headwater_server.errors import ResourceNotFound
 from headwater_server.names import assistant_id, assistant_name
+from headwater_server.outgoing.endpoints import api_key_of
 
 log = structlog.get_logger("headwater.assistants")
 
@@ -216,11 +217,7 @@ def _made(plugin: EntryPoint, settings: ProviderSettings) -> Provider:
 
 
 def _api_key(table: NamedProvider, *, where: str, environ: Mapping[str, str]) -> str:
-    if table.api_key and table.api_key_env:
-        raise AssistantConfigError(f"{where}: set api_key or api_key_env, not both")
-    if not table.api_key_env:
-        return table.api_key.strip()
-    key = environ.get(table.api_key_env, "").strip()
-    if not key:
-        raise AssistantConfigError(f"{where}.api_key_env: the environment variable {table.api_key_env} is not set")
-    return key
+    try:
+        return api_key_of(table.api_key, table.api_key_env, environ=environ)
+    except ValueError as error:
+        raise AssistantConfigError(f"{where}: {error}") from error

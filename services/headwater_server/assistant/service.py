@@ -32,10 +32,10 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.registry import ProviderRegistry
-from headwater_server.assistant.text import SurrogateJoiner
 from headwater_server.errors import ServiceError
 from headwater_server.interfaces import Caller
 from headwater_server.names import assistant_id, assistant_name
+from headwater_server.text import SurrogateJoiner
 
 log = structlog.get_logger("headwater.assistants")
 

@@ -1,23 +1,36 @@
-"""The answers that run, and the last that ended: bounded, in memory."""
+"""The answers that this process is making."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import anyio
 
-from headwater.v1 import answer_pb2
-from headwater_server.errors import AlreadyExists, Overloaded, Reason, ResourceNotFound
+from headwater.v1.answer_service_pb2 import StreamAnswerRequest
+from headwater_server.errors import Overloaded
 from headwater_server.interfaces import Caller
+from headwater_server.orchestrator.answer_log.protocol import AnswerRecord
 from headwater_server.orchestrator.run import AnswerRun
 
-ENDED_KEPT = 64
-"""How many ended answers are remembered, so that a `CancelAnswer` that comes too late still gets its answer."""
 
-ENDED_BYTES = 16 * 1024 * 1024
-"""How large they may be together; the newest is kept whatever its size."""
+class Opening:
+    """An answer that was admitted, and is being recorded."""
+
+    def __init__(self, request: StreamAnswerRequest, caller: Caller) -> None:
+        self.request = request
+        self.caller = caller
+        self.done = anyio.Event()
+        """Set once one of the three below is, or none will be."""
+        self.run: AnswerRun | None = None
+        """The answer, which has begun."""
+        self.existing: AnswerRecord | None = None
+        """The answer that has this request's request_id already."""
+        self.failure: Exception | None = None
+        """Why it could not begin."""
+        self.deserted = False
+        """Whether the caller went away before it had begun."""
 
 
 class Registry:
-    """Finds answers by name or request_id, each tenant its own.
+    """Finds the answers that run, each tenant its own, and bounds how many there are.
 
     Args:
         maximum: How many answers may run at once.
@@ -25,76 +38,51 @@ class Registry:
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._running: dict[str, AnswerRun] = {}
-        self._by_request: dict[tuple[str, str], str] = {}
-        self._ended: OrderedDict[str, tuple[str, answer_pb2.Answer]] = OrderedDict()
-        self._ended_bytes = 0
+        self._openings: set[Opening] = set()
+        self._by_name: dict[str, AnswerRun] = {}
+        self._by_request: dict[tuple[str, str], Opening] = {}
 
-    def admit(self, caller: Caller, request_id: str) -> None:
-        """Makes sure that one more answer may run.
+    def admit(self, request: StreamAnswerRequest, caller: Caller) -> Opening:
+        """Takes a place for one more answer, until `remove`.
 
         Raises:
-            AlreadyExists: An answer with this request_id is running.
             Overloaded: As many answers run as may.
         """
-        running = self._by_request.get((caller.tenant, request_id)) if request_id else None
-        if running is not None:
-            raise AlreadyExists(
-                running,
-                f"{running} runs with this request_id; this version cannot attach to it",
-                reason=Reason.REQUEST_ID_REUSED,
-                metadata={"request_id": request_id, "answer": running},
-            )
-        if len(self._running) >= self._maximum:
+        if len(self._openings) >= self._maximum:
             raise Overloaded(
                 f"{self._maximum} answers are running, which is all this server takes; try again soon",
                 retry_after=1.0,
                 metadata={"limit": "answers", "maximum": str(self._maximum)},
             )
+        opening = Opening(request, caller)
+        self._openings.add(opening)
+        if request.request_id:
+            self._by_request[caller.tenant, request.request_id] = opening
+        return opening
 
-    def add(self, run: AnswerRun) -> None:
-        """Remembers an answer that was admitted and now runs."""
-        self._running[run.name] = run
-        if run.request.request_id:
-            self._by_request[run.caller.tenant, run.request.request_id] = run.name
+    def opened(self, opening: Opening, run: AnswerRun) -> None:
+        """Notes that an answer has begun."""
+        opening.run = run
+        self._by_name[run.name] = run
 
-    def remove(self, run: AnswerRun) -> None:
-        """Notes that an answer has ended."""
-        self._running.pop(run.name, None)
-        if run.request.request_id:
-            self._by_request.pop((run.caller.tenant, run.request.request_id), None)
-        if run.transcript.terminal is not None:
-            self._keep(run.name, run.caller.tenant, run.transcript.terminal)
+    def remove(self, opening: Opening) -> None:
+        """Gives the place back, because the answer has ended, or never began."""
+        self._openings.discard(opening)
+        if opening.run is not None:
+            self._by_name.pop(opening.run.name, None)
+        key = opening.caller.tenant, opening.request.request_id
+        if self._by_request.get(key) is opening:
+            del self._by_request[key]
 
     def running(self) -> list[AnswerRun]:
         """All answers that run."""
-        return list(self._running.values())
+        return list(self._by_name.values())
 
-    def find(self, caller: Caller, *, name: str = "", request_id: str = "") -> AnswerRun | answer_pb2.Answer:
-        """The running answer, or the ended one, of this name or request_id.
+    def find(self, caller: Caller, name: str) -> AnswerRun | None:
+        """The caller's running answer of this name, or None."""
+        run = self._by_name.get(name)
+        return run if run is not None and run.caller.tenant == caller.tenant else None
 
-        Raises:
-            ResourceNotFound: There is none, or it is another tenant's.
-        """
-        if request_id:
-            name = self._by_request.get((caller.tenant, request_id), "") or self._ended_name(caller, request_id)
-        run = self._running.get(name)
-        if run is not None and run.caller.tenant == caller.tenant:
-            return run
-        tenant, ended = self._ended.get(name, ("", None))
-        if ended is not None and tenant == caller.tenant:
-            return ended
-        raise ResourceNotFound(name or f"answers/(request_id {request_id})")
-
-    def _keep(self, name: str, tenant: str, answer: answer_pb2.Answer) -> None:
-        self._ended[name] = (tenant, answer)
-        self._ended_bytes += answer.ByteSize()
-        while len(self._ended) > ENDED_KEPT or (self._ended_bytes > ENDED_BYTES and len(self._ended) > 1):
-            _, (_, oldest) = self._ended.popitem(last=False)
-            self._ended_bytes -= oldest.ByteSize()
-
-    def _ended_name(self, caller: Caller, request_id: str) -> str:
-        for name, (tenant, answer) in reversed(self._ended.items()):
-            if tenant == caller.tenant and answer.request_id == request_id:
-                return name
-        return ""
+    def find_request(self, caller: Caller, request_id: str) -> Opening | None:
+        """The caller's answer with this request_id that runs or is about to, or None."""
+        return self._by_request.get((caller.tenant, request_id)) if request_id else None

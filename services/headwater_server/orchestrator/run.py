@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import anyio
+import anyio.lowlevel
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
@@ -17,10 +18,13 @@ from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
 from headwater.v1.retrieval_service_pb2 import RetrieveRequest
-from headwater_server.errors import Reason, ServiceError
+from headwater_server.errors import Reason, RecordedFailure, ServiceError
 from headwater_server.interfaces import Assistants, Caller, Retrieval
 from headwater_server.names import assistant_id, assistant_name
-from headwater_server.orchestrator.buffer import EventBuffer
+from headwater_server.orchestrator.answer_log.protocol import Fenced
+from headwater_server.orchestrator.failures import DescribeFailure, draining, taken_over
+from headwater_server.orchestrator.feed import Feed
+from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.provided import provided_sources
 from headwater_server.orchestrator.transcript import Transcript, header
 from headwater_server.orchestrator.watchdog import Expired, Limits, Watchdog
@@ -35,6 +39,7 @@ class _Stop(Enum):
     CANCELLED = auto()
     ABANDONED = auto()
     DRAINED = auto()
+    LOST = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,22 @@ class Backends:
     assistants: Assistants
 
 
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How an answer goes on without readers, and how long it is kept."""
+
+    goes_on: bool
+    """Whether it comes to its end without any (`on_disconnect: CONTINUE`)."""
+    resume_window: float
+    """How long, in seconds, the last one may be gone before it is stopped; where it does not go on anyway."""
+    keep: float
+    """How long it is kept once it has ended, in seconds."""
+
+
 class AnswerRun:
     """One answer, from its request to its end.
 
-    `execute` runs in a task that belongs to the orchestrator, not to the call that asked; the call reads from `buffer`.
+    `execute` runs in a task that belongs to the orchestrator, not to the call that asked; calls read from `feed`.
 
     Args:
         request: What was asked; valid.
@@ -56,7 +73,11 @@ class AnswerRun:
         name: The answer's name.
         assistant: `provider/model` that is asked.
         limits: How long to wait.
+        start: When the request arrived, by `time.monotonic`.
+        persistence: How it goes on without readers, and how long it is kept.
         backends: The services to use.
+        journal: Where its events are logged.
+        describe: Makes a status of a failure.
     """
 
     def __init__(
@@ -67,30 +88,42 @@ class AnswerRun:
         name: str,
         assistant: str,
         limits: Limits,
+        start: float,
+        created: float,
+        persistence: Persistence,
         backends: Backends,
+        journal: Journal,
+        describe: DescribeFailure,
     ) -> None:
         self.name = name
         self.caller = caller
         self.request = request
+        self.persistence = persistence
         self._assistant = assistant
         self._backends = backends
-        self._start = anyio.current_time()
+        self._start = start
         self.transcript = Transcript(
             header(
                 name=name,
                 request_id=request.request_id,
                 prompt=request.prompt,
                 labels=request.labels,
-                created_at=time.time(),
+                created_at=created,
             )
         )
-        self.buffer = EventBuffer(self.transcript)
+        self._journal = journal
+        self.feed = Feed(self.transcript, journal)
+        self._describe = describe
         self._watchdog = Watchdog(limits, start=self._start)
         self._scope = anyio.CancelScope()
         self._stop: _Stop | None = None
         self._over_long = False
         self._retrieved_at: float | None = None
         self._statistics = source_pb2.RetrievalStatistics()
+        self._completed_at = 0.0
+        self.ending: answer_pb2.Answer | None = None
+        """How it ended, once it has: the terminal message, or what there is of it with its error. None where another
+        server has to end it."""
         self.ended = anyio.Event()
         """Set when the answer has ended, however that was."""
 
@@ -106,35 +139,84 @@ class AnswerRun:
         """Stops the answer because the server stops; readers get SERVER_DRAINING."""
         self._halt(_Stop.DRAINED)
 
+    def lose(self) -> None:
+        """Stops the answer because another server has it by now."""
+        self._halt(_Stop.LOST)
+
     def _halt(self, why: _Stop) -> None:
         if self._stop is None and not self.ended.is_set():
             self._stop = why
             self._scope.cancel()
 
     async def execute(self) -> None:
-        """Makes the answer; however it ends, the buffer is told and `ended` is set. Raises only cancellation."""
+        """Makes the answer; however it ends, readers are told and `ended` is set. Raises only cancellation."""
         try:
-            ending = await self._make()
-            self.buffer.finish(ending)
-        except Exception as error:
-            self.buffer.fail(error)
+            try:
+                await self._succeed(await self._make())
+            except Fenced:
+                raise
+            except Exception as error:
+                await self._fail(error)
+        except Fenced:
+            self.feed.end(taken_over(self.name))
         except BaseException:
-            self.buffer.fail(_draining(self.name))
+            self.feed.end(draining(self.name))
             raise
         finally:
+            self._journal.close()
             self.ended.set()
             self._log()
 
+    async def _succeed(self, ending: answer_pb2.Answer) -> None:
+        """Ends the answer with its terminal message."""
+        chunk = self.transcript.add_answer(ending)
+        self.feed.put_numbered([chunk])
+        await self.feed.flush()
+        self.ending = chunk.answer
+        await self._journal.seal(chunk.answer, expires=self._expires())
+        self.feed.end()
+
+    async def _fail(self, error: Exception) -> None:
+        """Ends the answer with a failure; what was said is kept. A server that stops leaves the end to another."""
+        try:
+            self.feed.number_pending()
+        except Exception:
+            log.exception("answer.unspeakable", answer=self.name)  # what waited breaks the rules, and is left out
+        await self.feed.flush()
+        if self._stop in {_Stop.DRAINED, _Stop.LOST}:
+            self.feed.end(error)
+            return
+        status = self._describe(error, self.caller.request_id)
+        ending = self.transcript.answer_so_far()
+        ending.state = answer_pb2.ANSWER_STATE_FAILED
+        ending.error.CopyFrom(status)
+        ending.assistant = assistant_name(self._assistant)
+        ending.timings.CopyFrom(self._timings(0))
+        self._date(ending)
+        self.ending = ending
+        await self._journal.seal(ending, expires=self._expires())
+        self.feed.end(error if isinstance(error, ServiceError) else RecordedFailure(status))
+
+    def _date(self, ending: answer_pb2.Answer) -> None:
+        """Notes when the answer ended, and when it will be forgotten."""
+        now = time.time()
+        ending.complete_time.FromMicroseconds(round(now * 1_000_000))
+        ending.expire_time.FromMicroseconds(round((now + self.persistence.keep) * 1_000_000))
+        self._completed_at = now
+
+    def _expires(self) -> float:
+        return self._completed_at + self.persistence.keep
+
     async def _make(self) -> answer_pb2.Answer:
         """Retrieves, asks and relays; returns how it ended."""
-        self.buffer.put_numbered([self.transcript.add_started(assistant_name(self._assistant))])
+        self.feed.put_numbered([self.transcript.add_started(assistant_name(self._assistant))])
         ending: answer_pb2.Answer | None = None
         async with owned_tasks(cancel=True) as tasks:
             tasks.start_soon(self._watchdog.watch, self._scope)
             with self._scope:
                 sources = await self._retrieve()
                 ending = await self._generate(sources)
-        self.buffer.number_pending()
+        self.feed.number_pending()
         if ending is None:
             ending = self._interrupted()
         return self._completed(ending)
@@ -150,8 +232,8 @@ class AnswerRun:
             if not options.query.strip():
                 options.query = self.request.prompt
             found += await self._search(RetrieveRequest(options=options))
-        self._retrieved_at = anyio.current_time()
-        self.buffer.put_numbered(self.transcript.add_retrieved(found, self._statistics))
+        self._retrieved_at = time.monotonic()
+        self.feed.put_numbered(self.transcript.add_retrieved(found, self._statistics))
         return self.transcript.sources
 
     async def _search(self, request: RetrieveRequest) -> list[source_pb2.Source]:
@@ -210,10 +292,13 @@ class AnswerRun:
         )
 
     async def _put(self, event: AnswerChunk) -> None:
-        if self.buffer.full:
+        if self.feed.full and not self.persistence.goes_on:
             with self._watchdog.paused():
-                await self.buffer.wait_for_room()
-        self.buffer.put(event)
+                await self.feed.wait_for_room()
+        self.feed.put(event)
+        if self.feed.deserted or (self.feed.full and self.persistence.goes_on):  # nobody asks for it
+            await self.feed.flush()
+            await anyio.lowlevel.checkpoint()  # an assistant that never waits must still be stopped
 
     async def _put_rest(self, piece: str, room: int) -> None:
         """Hands on as much of the text as there is room for, cut between two characters."""
@@ -226,10 +311,12 @@ class AnswerRun:
         if self._over_long:
             return self._cut_off(answer_pb2.FINISH_REASON_MAX_TOKENS)
         if self._stop is _Stop.DRAINED:
-            raise _draining(self.name)
+            raise draining(self.name)
+        if self._stop is _Stop.LOST:
+            raise taken_over(self.name)
         if self._stop is not None:
             if self._retrieved_at is None:
-                self.buffer.put_numbered(self.transcript.add_retrieved([], self._statistics))
+                self.feed.put_numbered(self.transcript.add_retrieved([], self._statistics))
             return self._cut_off(answer_pb2.FINISH_REASON_CANCELLED)
         if self._watchdog.expired is Expired.TOTAL and self.transcript.text_bytes:
             return self._cut_off(answer_pb2.FINISH_REASON_TIME_LIMIT)
@@ -262,11 +349,11 @@ class AnswerRun:
         if nothing_left and answer.abstain_reason == answer_pb2.ABSTAIN_REASON_NO_SOURCES:
             answer.abstain_reason = answer_pb2.ABSTAIN_REASON_LOW_RELEVANCE
         answer.timings.CopyFrom(self._timings(answer.timings.dropped_history_messages))
-        answer.complete_time.FromMicroseconds(round(time.time() * 1_000_000))
+        self._date(answer)
         return answer
 
     def _timings(self, dropped: int) -> answer_pb2.Timings:
-        now = anyio.current_time()
+        now = time.monotonic()
         first = self._watchdog.first_token
         timings = answer_pb2.Timings(total=_duration(now - self._start), dropped_history_messages=dropped)
         searched = self.request.WhichOneof("grounding") in {None, "retrieval"}
@@ -288,7 +375,7 @@ class AnswerRun:
             sources=len(self.transcript.sources),
             text_bytes=self.transcript.text_bytes,
             events=self.transcript.last_sequence,
-            seconds=round(anyio.current_time() - self._start, 3),
+            seconds=round(time.monotonic() - self._start, 3),
             request_id=self.caller.request_id,
         )
 
@@ -296,12 +383,6 @@ class AnswerRun:
 def default_assistant(request: StreamAnswerRequest, default: str) -> str:
     """`provider/model` that a request asks for, or the server's default."""
     return assistant_id(request.assistant) or default
-
-
-def _draining(answer: str) -> ServiceError:
-    return ServiceError(
-        Reason.SERVER_DRAINING, "the server stops; ask again", metadata={"answer": answer}, retry_after=1.0
-    )
 
 
 def _duration(seconds: float) -> Duration:

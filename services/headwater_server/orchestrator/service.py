@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import NoReturn
 
 import anyio
 from anyio.abc import TaskGroup
-from google.protobuf.duration_pb2 import Duration
+from google.protobuf.empty_pb2 import Empty
 
 from headwater.v1 import answer_pb2, answer_service_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
-from headwater_server.errors import InvalidRequest, NotImplementedYet, Reason, ServiceError
+from headwater_server.errors import InvalidRequest, NotImplementedYet
 from headwater_server.interfaces import Caller
-from headwater_server.names import new_id
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog
+from headwater_server.orchestrator.beginning import Beginning
+from headwater_server.orchestrator.config import OrchestratorConfig
+from headwater_server.orchestrator.failures import DescribeFailure, draining
+from headwater_server.orchestrator.kept import Found, KeptAnswers, current
 from headwater_server.orchestrator.provided import check_provided
+from headwater_server.orchestrator.reading import follow, replay
+from headwater_server.orchestrator.recovery import recover
 from headwater_server.orchestrator.registry import Registry
-from headwater_server.orchestrator.run import AnswerRun, Backends, default_assistant
-from headwater_server.orchestrator.watchdog import Limits
+from headwater_server.orchestrator.run import AnswerRun, Backends
 from headwater_server.owned_tasks import owned_tasks
 
 CANCEL_WAIT = 10.0
@@ -29,54 +33,41 @@ CANCEL_WAIT = 10.0
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class OrchestratorConfig:
-    """What the orchestrator needs to know."""
-
-    assistant: str = "builtin/extractive"
-    """The assistant of requests that name none, `provider/model`."""
-    limits: Limits = field(default_factory=lambda: Limits(first_token=60, between_tokens=30, total=600))
-    """How long to wait where the request does not say."""
-    heartbeat: float = 15
-    """The silence after which a reader gets a heartbeat, in seconds."""
-    max_answers: int = 256
-    """How many answers may run at once."""
-
-
 class Orchestrator:
     """Answers prompts; made by `open_orchestrator`.
 
-    It has no method for the RPCs that come with the answer log and with chats; the servicer answers those
-    with UNIMPLEMENTED.
+    It has no method for the RPCs about chats; the servicer answers those with UNIMPLEMENTED.
     """
 
-    def __init__(self, backends: Backends, config: OrchestratorConfig, tasks: TaskGroup) -> None:
-        self._backends = backends
+    def __init__(
+        self,
+        backends: Backends,
+        config: OrchestratorConfig,
+        tasks: TaskGroup,
+        *,
+        answer_log: AnswerLog,
+        describe: DescribeFailure,
+    ) -> None:
         self._config = config
-        self._tasks = tasks
-        self._registry = Registry(config.max_answers)
-        self._draining = False
+        self._log = answer_log
+        registry = Registry(config.max_answers)
+        self._kept = KeptAnswers(registry, answer_log)
+        self._beginning = Beginning(
+            backends, config, tasks, registry=registry, answer_log=answer_log, describe=describe
+        )
 
     def drain(self) -> None:
         """Ends running answers with SERVER_DRAINING, and refuses new ones."""
-        self._draining = True
-        for run in self._registry.running():
-            run.drain()
+        self._beginning.drain()
 
     async def stream_answer(self, request: StreamAnswerRequest, caller: Caller) -> AsyncGenerator[AnswerChunk]:
-        """Answers as a stream; closing it stops the answer."""
-        run = self._begin(request, caller)
-        try:
-            while True:
-                chunks = await run.buffer.take(self._config.heartbeat)
-                if not chunks:
-                    yield AnswerChunk(sequence=run.transcript.last_sequence, heartbeat=answer_pb2.Heartbeat())
-                for chunk in chunks:
-                    yield chunk
-                    if chunk.HasField("answer"):
-                        return
-        finally:
-            run.abandon()
+        """Answers as a stream. Closing it is a disconnect."""
+        start = time.monotonic()
+        _check(request)
+        found = await self._beginning.attach_or_begin(request, caller, start)
+        async with aclosing(self._read(found, after=0)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def generate_answer(self, request: StreamAnswerRequest, caller: Caller) -> answer_pb2.Answer:
         """Answers as one message."""
@@ -86,84 +77,93 @@ class Orchestrator:
                     return chunk.answer
         raise AssertionError("a stream that ends without an error ends with an answer")
 
+    async def resume_answer(
+        self, request: answer_service_pb2.ResumeAnswerRequest, caller: Caller
+    ) -> AsyncGenerator[AnswerChunk]:
+        """Goes on with an answer's stream. Closing it is a disconnect."""
+        found = await self._kept.find(caller, request.name)
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        async with aclosing(self._read(found, after=after)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def get_answer(self, request: answer_service_pb2.GetAnswerRequest, caller: Caller) -> answer_pb2.Answer:
+        """An answer as it stands."""
+        return current(await self._kept.find(caller, request.name))
+
+    async def list_answers(
+        self, request: answer_service_pb2.ListAnswersRequest, caller: Caller
+    ) -> answer_service_pb2.ListAnswersResponse:
+        """A page of answers."""
+        return await self._kept.page(request, caller)
+
     async def cancel_answer(self, request: answer_service_pb2.CancelAnswerRequest, caller: Caller) -> answer_pb2.Answer:
         """Stops an answer, and returns it as it ended."""
-        found = self._registry.find(caller, name=request.name, request_id=request.request_id)
-        if isinstance(found, answer_pb2.Answer):
-            return found
-        found.cancel()
-        with anyio.fail_after(CANCEL_WAIT):
-            await found.ended.wait()
-        return found.transcript.terminal or _unfinished(found)
-
-    def _begin(self, request: StreamAnswerRequest, caller: Caller) -> AnswerRun:
-        _refuse_what_comes_later(request)
-        if self._draining:
-            raise ServiceError(Reason.SERVER_DRAINING, "the server stops; ask another", retry_after=1.0)
-        if request.ByteSize() > MAX_REQUEST_BYTES:
-            raise InvalidRequest("(request)", "is larger than 3 MiB: send less history, or smaller sources")
-        check_provided(request.provided)
-        self._registry.admit(caller, request.request_id)
-        run = AnswerRun(
-            request,
-            caller,
-            name=f"answers/{new_id()}",
-            assistant=default_assistant(request, self._config.assistant),
-            limits=self._limits(request),
-            backends=self._backends,
+        by_name = request.WhichOneof("target") == "name"
+        found = await (
+            self._kept.find(caller, request.name) if by_name else self._kept.find_request(caller, request.request_id)
         )
-        self._registry.add(run)
-        self._tasks.start_soon(self._execute, run)
-        return run
+        if isinstance(found, AnswerRun):
+            await _stopped(found)
+        return current(found)
 
-    async def _execute(self, run: AnswerRun) -> None:
-        try:
-            await run.execute()
-        finally:
-            self._registry.remove(run)
+    async def delete_answer(self, request: answer_service_pb2.DeleteAnswerRequest, caller: Caller) -> Empty:
+        """Forgets an answer; one that runs is stopped first."""
+        found = await self._kept.find(caller, request.name)
+        if isinstance(found, AnswerRun):
+            await _stopped(found)
+        await self._log.delete(request.name)
+        return Empty()
 
-    def _limits(self, request: StreamAnswerRequest) -> Limits:
-        wanted, default = request.limits, self._config.limits
-        return Limits(
-            first_token=_seconds(wanted, "first_token", default.first_token),
-            between_tokens=_seconds(wanted, "between_tokens", default.between_tokens),
-            total=_seconds(wanted, "total", default.total),
-        )
+    def _read(self, found: Found, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
+        if isinstance(found, AnswerRun):
+            return follow(
+                found, after=after, heartbeat=self._config.heartbeat, left=lambda: self._beginning.left(found)
+            )
+        if not found.ending:
+            raise draining(found.name)
+        return replay(self._log, found, after=after)
 
 
 @asynccontextmanager
-async def open_orchestrator(backends: Backends, config: OrchestratorConfig) -> AsyncIterator[Orchestrator]:
-    """Opens the orchestrator, which owns the tasks of its answers; leaving drains what still runs."""
+async def open_orchestrator(
+    backends: Backends, config: OrchestratorConfig, *, answer_log: AnswerLog, describe: DescribeFailure
+) -> AsyncIterator[Orchestrator]:
+    """Opens the orchestrator, which owns the tasks of its answers; leaving drains what still runs.
+
+    Answers that an earlier process did not bring to their end are ended first.
+
+    Args:
+        backends: The services to use.
+        config: What it needs to know.
+        answer_log: Where answers are kept; nobody else writes to it.
+        describe: Makes a status of a failure, to be kept with the answer.
+    """
+    await recover(answer_log, describe=describe, keep=config.keep)
     async with owned_tasks(cancel=False) as tasks:
-        orchestrator = Orchestrator(backends, config, tasks)
+        orchestrator = Orchestrator(backends, config, tasks, answer_log=answer_log, describe=describe)
         try:
             yield orchestrator
         finally:
             orchestrator.drain()
 
 
-def _refuse_what_comes_later(request: StreamAnswerRequest) -> None:
+async def _stopped(run: AnswerRun) -> None:
+    """Stops an answer, and waits until it has ended."""
+    run.cancel()
+    with anyio.fail_after(CANCEL_WAIT):
+        await run.ended.wait()
+
+
+def _check(request: StreamAnswerRequest) -> None:
+    """Refuses what cannot be answered.
+
+    Raises:
+        NotImplementedYet: It comes in a later version.
+        InvalidRequest: It is too large, or its sources are not as they must be.
+    """
     if request.chat:
-        _later("answering in a chat")
-    if request.on_disconnect == answer_service_pb2.DISCONNECT_POLICY_CONTINUE:
-        _later("on_disconnect CONTINUE")
-    if request.HasField("resume_window") and request.resume_window != Duration():
-        _later("a resume_window over 0 s")
-
-
-def _later(what: str) -> NoReturn:
-    raise NotImplementedYet(f"{what} is part of the contract, and this version does not do it yet")
-
-
-def _seconds(limits: answer_service_pb2.AnswerLimits, name: str, default: float) -> float:
-    if not limits.HasField(name):  # type: ignore[arg-type]  # the stubs want a literal
-        return default
-    duration: Duration = getattr(limits, name)
-    return duration.ToTimedelta().total_seconds()
-
-
-def _unfinished(run: AnswerRun) -> answer_pb2.Answer:
-    """An answer that failed before it could be stopped: its part."""
-    answer = run.transcript.answer_so_far()
-    answer.state = answer_pb2.ANSWER_STATE_FAILED
-    return answer
+        raise NotImplementedYet("answering in a chat is part of the contract, and this version does not do it yet")
+    if request.ByteSize() > MAX_REQUEST_BYTES:
+        raise InvalidRequest("(request)", "is larger than 3 MiB: send less history, or smaller sources")
+    check_provided(request.provided)

@@ -109,10 +109,7 @@ class Transcript:
         encoded = text.encode()
         self._require(0 < len(encoded) <= self.room, "a text delta is not empty, and fits")
         chunk = AnswerChunk(text=answer_pb2.TextDelta(text=text, offset_bytes=self._text_bytes))
-        self._text.append(text)
-        self._text_bytes += len(encoded)
-        self._encoded += encoded
-        self._crc = google_crc32c.extend(self._crc, encoded)
+        self._append(text, encoded)
         return self._numbered(chunk)
 
     def add_reasoning(self, text: str) -> AnswerChunk:
@@ -132,18 +129,15 @@ class Transcript:
         if not evidence:
             return None
         kept = answer_pb2.Citation(start_byte=citation.start_byte, end_byte=citation.end_byte, evidence=evidence)
-        self._evidence += len(evidence)
-        self._citations.append(kept)
-        for item in evidence:
-            self._sources[item.source_id].disposition = source_pb2.SOURCE_DISPOSITION_CITED
+        self._keep(kept)
         return self._numbered(AnswerChunk(citation=kept))
 
     def add_answer(self, ending: answer_pb2.Answer) -> AnswerChunk:
         """The terminal message: what the ending says, and all that has happened.
 
         Args:
-            ending: state, finish_reason, abstain_reason, assistant, model_version, usage, timings, complete_time, and
-                in `sources` the ids and dispositions of those that the assistant was shown.
+            ending: state, finish_reason, abstain_reason, assistant, model_version, usage, timings, complete_time,
+                expire_time, and in `sources` the ids and dispositions of those that the assistant was shown.
         """
         self._require(self._searched and self._terminal is None, "the answer comes last, once, after retrieved")
         for shown in ending.sources:
@@ -160,9 +154,32 @@ class Transcript:
             answer.timings.CopyFrom(ending.timings)
         if ending.HasField("complete_time"):
             answer.complete_time.CopyFrom(ending.complete_time)
+        if ending.HasField("expire_time"):
+            answer.expire_time.CopyFrom(ending.expire_time)
         answer.last_sequence = self._sequence + 1
         self._terminal = answer
         return self._numbered(AnswerChunk(answer=answer))
+
+    def restore(self, chunk: AnswerChunk) -> None:
+        """Takes an event that was numbered before, by an earlier owner of the answer.
+
+        Raises:
+            RuleBrokenError: It is not the next.
+        """
+        self._require(chunk.sequence == self._sequence + 1 and self._terminal is None, "events follow one another")
+        match chunk.WhichOneof("event"):
+            case "retrieved":
+                self._sources.update((source.id, source) for source in chunk.retrieved.sources)
+                self._searched = chunk.retrieved.HasField("statistics")
+            case "text":
+                self._append(chunk.text.text, chunk.text.text.encode())
+            case "reasoning":
+                self._reasoning_bytes += len(chunk.reasoning.text.encode())
+            case "citation":
+                self._keep(chunk.citation)
+            case "answer":
+                self._terminal = chunk.answer
+        self._sequence = chunk.sequence
 
     def answer_so_far(self) -> answer_pb2.Answer:
         """The answer as far as it has come, RUNNING."""
@@ -184,6 +201,18 @@ class Transcript:
             origin=answer_pb2.USAGE_ORIGIN_ESTIMATED,
             partial=True,
         )
+
+    def _append(self, text: str, encoded: bytes) -> None:
+        self._text.append(text)
+        self._text_bytes += len(encoded)
+        self._encoded += encoded
+        self._crc = google_crc32c.extend(self._crc, encoded)
+
+    def _keep(self, citation: answer_pb2.Citation) -> None:
+        self._evidence += len(citation.evidence)
+        self._citations.append(citation)
+        for item in citation.evidence:
+            self._sources[item.source_id].disposition = source_pb2.SOURCE_DISPOSITION_CITED
 
     def _numbered(self, chunk: AnswerChunk) -> AnswerChunk:
         self._sequence += 1

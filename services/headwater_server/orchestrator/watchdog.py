@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Watchdog:
 
     Args:
         limits: The limits.
-        start: When the request arrived, by `anyio.current_time`.
+        start: When the request arrived, by `time.monotonic`.
     """
 
     def __init__(self, limits: Limits, *, start: float) -> None:
@@ -47,13 +48,13 @@ class Watchdog:
         self._paused = False
         self._began = anyio.Event()
         self.first_token: float | None = None
-        """When the first text or reasoning came, by `anyio.current_time`."""
+        """When the first text or reasoning came, by `time.monotonic`."""
         self.expired: Expired | None = None
         """Which limit was reached, once one was."""
 
     def heard(self) -> None:
         """Notes that text or reasoning came."""
-        self._last = anyio.current_time()
+        self._last = time.monotonic()
         if self.first_token is None:
             self.first_token = self._last
             self._began.set()
@@ -66,21 +67,21 @@ class Watchdog:
             yield
         finally:
             self._paused = False
-            self._last = anyio.current_time()
+            self._last = time.monotonic()
 
     async def watch(self, scope: anyio.CancelScope) -> None:
         """Cancels `scope` when a limit is reached; runs until it is cancelled itself."""
         while True:
             due, limit = self._next()
-            if anyio.current_time() >= due:
+            if time.monotonic() >= due:
                 if self._paused and limit is Expired.BETWEEN_TOKENS:
-                    later = anyio.current_time() + max(self._limits.between_tokens, _LEAST_PAUSE)
-                    await anyio.sleep_until(min(later, self._start + self._limits.total))
+                    later = time.monotonic() + max(self._limits.between_tokens, _LEAST_PAUSE)
+                    await anyio.sleep(min(later, self._start + self._limits.total) - time.monotonic())
                     continue
                 self.expired = limit
                 scope.cancel()
                 return
-            with anyio.CancelScope(deadline=due):
+            with anyio.move_on_after(due - time.monotonic()):
                 if self._last is None:
                     await self._began.wait()  # from the first token on, another limit counts
                 else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+from headwater_server.retrieval.embedding.config import EmbeddingConfig
 from headwater_server.retrieval.parsing.limits import ParseLimits
+from headwater_server.retrieval.ranking.config import RerankingConfig
 from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.retrieval.workers.limits import WorkerLimits
 
@@ -47,6 +49,11 @@ class RetrievalConfig:
     """What reading a document may cost; its `max_bytes` gives way to `max_document_bytes`."""
     split: SplitSettings = field(default_factory=SplitSettings)
     """How long passages are."""
+
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    """Which embedders there are."""
+    reranking: RerankingConfig = field(default_factory=RerankingConfig)
+    """Which rerankers there are, and which of them is used."""
 
     top_k: int = 8
     """How many sources `Retrieve` returns where the caller does not say."""

@@ -22,9 +22,19 @@ class Location:
 
     Pages, slides, lines, paragraphs and rows count from 1 and include both ends; bytes count from 0 and are half-open.
 
-    What is counted, by format: PDF, pages; plain text, Markdown and HTML, lines of the original file (a line ends at
-    LF, CRLF or CR); DOCX, paragraphs (every `w:p` of the body in document order, those in tables and empty ones
-    included, those in text boxes not).
+    What is counted, by format:
+        pages: PDF.
+        slides: PPTX; hidden ones included, one to a passage.
+        rows: XLSX, those of one sheet as the sheet itself numbers them; CSV and TSV, as a spreadsheet numbers them (the
+            header and blank rows count).
+        lines: plain text, Markdown and other text with markup, HTML, XML, JSON, JSON Lines, source code; those of the
+            original file (a line ends at LF, CRLF or CR).
+        bytes: JSON whose lines are very long.
+        paragraphs: DOCX, every `w:p` of the body in document order (those in tables and empty ones included, those in
+            text boxes not); ODT, every `text:p` and `text:h` likewise; RTF likewise, each cell of a table as one; EPUB,
+            those of the whole book in reading order (headings, list items, table rows and lines that a break ends count
+            as one each); e-mail, those of the message as it is shown (the subject is the first, the other headers are
+            the second); notebooks, the cells.
     """
 
     kind: LocationKind
@@ -82,6 +92,8 @@ class Block:
     source: SourceMap
     level: int = 0
     """0: body text; 1 to 9: a heading of that level."""
+    sheet: str = ""
+    """The sheet of a workbook that it stands on. No passage spans two sheets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class RetrievalCore:
         self._following = Following(parts)
         self._uploads = Uploads(parts, corpora=self._corpora, submissions=submissions, following=self._following)
         self._downloads = Downloads(parts)
-        self._retrieving = Retrieving(parts, corpora=self._corpora)
+        self._retrieving = Retrieving(parts)
 
     async def create_corpus(self, request: pb.CreateCorpusRequest, caller: Caller) -> document_pb2.Corpus:
         """CreateCorpus."""
@@ -56,6 +56,10 @@ class RetrievalCore:
     async def update_corpus(self, request: pb.UpdateCorpusRequest, caller: Caller) -> document_pb2.Corpus:
         """UpdateCorpus."""
         return await self._corpora.update(request, caller)
+
+    async def reembed_corpus(self, request: pb.ReembedCorpusRequest, caller: Caller) -> document_pb2.Corpus:
+        """ReembedCorpus."""
+        return await self._corpora.reembed(request, caller)
 
     async def delete_corpus(self, request: pb.DeleteCorpusRequest, caller: Caller) -> Empty:
         """DeleteCorpus."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,17 +16,27 @@ from google.protobuf.descriptor import ServiceDescriptor
 from headwater_server.assistant.config import AssistantConfig, AssistantConfigError, NamedProvider
 from headwater_server.assistant.service import open_assistants
 from headwater_server.interfaces import Assistants, Retrieval
+from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog, Retention
+from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog, LogUnavailable
+from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.run import Backends
-from headwater_server.orchestrator.service import Orchestrator, OrchestratorConfig, open_orchestrator
+from headwater_server.orchestrator.service import Orchestrator, open_orchestrator
 from headwater_server.orchestrator.watchdog import Limits
 from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.config import RetrievalConfig
+from headwater_server.retrieval.embedding.config import EmbeddingConfig, NamedEmbedder
+from headwater_server.retrieval.embedding.errors import EmbedderConfigError
 from headwater_server.retrieval.opening import open_retrieval
+from headwater_server.retrieval.ranking.config import NamedReranker, RerankingConfig
+from headwater_server.retrieval.ranking.errors import RerankerConfigError
+from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.runtime import data_dir, security
 from headwater_server.runtime.remote import remote_assistants, remote_retrieval
 from headwater_server.runtime.server import Server
 from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL
 from headwater_server.runtime.settings import Settings, SettingsError
+from headwater_server.runtime.status import described
 
 log = structlog.get_logger("headwater.server")
 
@@ -151,10 +161,15 @@ async def _open(
     """Opens what the role serves; what it does not hold itself it calls over gRPC."""
     retrieval: Retrieval | None = None
     assistants: Assistants | None = None
+    what = f"headwater serve, {settings.address}"
     if role in {"all", "retrieval"}:
-        locks = stack.enter_context(ExitStack())
-        folder = locks.enter_context(data_dir.owned(settings.data_dir, what=f"headwater serve, {settings.address}"))
-        retrieval = await stack.enter_async_context(open_retrieval(folder / "retrieval", retrieval_config(settings)))
+        folder = stack.enter_context(data_dir.owned(settings.data_dir, what=what))
+        try:
+            retrieval = await stack.enter_async_context(
+                open_retrieval(folder / "retrieval", retrieval_config(settings))
+            )
+        except (EmbedderConfigError, RerankerConfigError) as error:
+            raise SettingsError(str(error)) from error
     if role in {"all", "assistant"}:
         try:
             assistants = await stack.enter_async_context(open_assistants(assistant_config(settings)))
@@ -167,10 +182,26 @@ async def _open(
         assistants = remote_assistants(await _channel(settings, settings.assistant_target, stack))
     if retrieval is None or assistants is None:
         raise AssertionError(f"a role without backends: {role}")
+    answer_log = await _open_answer_log(settings, what, stack)
     orchestrator = await stack.enter_async_context(
-        open_orchestrator(Backends(retrieval, assistants), orchestrator_config(settings))
+        open_orchestrator(
+            Backends(retrieval, assistants), orchestrator_config(settings), answer_log=answer_log, describe=described
+        )
     )
     return {ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator
+
+
+async def _open_answer_log(settings: Settings, what: str, stack: AsyncExitStack) -> AnswerLog:
+    """Opens the answer log; its folder has an owner of its own, because apart the data folder is the retrieval's."""
+    wanted = settings.answers
+    if wanted.log == "memory":
+        return await stack.enter_async_context(MemoryAnswerLog.open(max_bytes=wanted.max_memory_bytes))
+    folder = stack.enter_context(data_dir.owned(settings.data_dir / "answers", what=what))
+    retention = Retention(max_bytes=wanted.max_file_bytes)
+    try:
+        return await stack.enter_async_context(EmbeddedAnswerLog.open(folder, sync=wanted.sync, retention=retention))
+    except LogUnavailable as error:
+        raise data_dir.DataDirError(f"cannot use the answers in {folder}: {error}") from error
 
 
 async def _channel(settings: Settings, target: str, stack: AsyncExitStack) -> grpc.aio.Channel:
@@ -192,9 +223,51 @@ def retrieval_config(settings: Settings) -> RetrievalConfig:
         worker_limits=replace(default.worker_limits, memory_bytes=wanted.worker_memory_bytes),
         document_seconds=wanted.document_timeout,
         silence_seconds=min(default.silence_seconds, wanted.document_timeout),
-        split=replace(default.split, max_characters=wanted.passage_characters),
+        split=SplitSettings(wanted.passage_characters, wanted.overlap_characters),
         top_k=wanted.top_k,
+        embedding=embedding_config(settings),
+        reranking=reranking_config(settings),
     )
+
+
+def embedding_config(settings: Settings) -> EmbeddingConfig:
+    """What the retrieval service needs to know of embedders."""
+    embedders = {
+        name: NamedEmbedder(
+            api=table.api,
+            base_url=table.base_url,
+            api_key=table.api_key.get_secret_value() if table.api_key is not None else "",
+            api_key_env=table.api_key_env or "",
+            dimension=table.dimension,
+            batch_texts=table.batch_texts,
+            batch_tokens=table.batch_tokens,
+            concurrency=table.concurrency,
+            timeout=table.timeout,
+            query_prefix=table.query_prefix,
+            document_prefix=table.document_prefix,
+            max_characters=table.max_characters,
+        )
+        for name, table in settings.embedders.items()
+    }
+    return EmbeddingConfig(default=settings.retrieval.embedder, device=settings.retrieval.device, embedders=embedders)
+
+
+def reranking_config(settings: Settings) -> RerankingConfig:
+    """What the retrieval service needs to know of rerankers."""
+    rerankers = {
+        name: NamedReranker(
+            api=table.api,
+            base_url=table.base_url,
+            api_key=table.api_key.get_secret_value() if table.api_key is not None else "",
+            api_key_env=table.api_key_env or "",
+            path=table.path,
+            timeout=table.timeout,
+            max_characters=table.max_characters,
+        )
+        for name, table in settings.rerankers.items()
+    }
+    wanted = settings.retrieval
+    return RerankingConfig(reranker=wanted.reranker, candidates=wanted.rerank_candidates, rerankers=rerankers)
 
 
 def assistant_config(settings: Settings) -> AssistantConfig:
@@ -225,4 +298,5 @@ def orchestrator_config(settings: Settings) -> OrchestratorConfig:
         limits=Limits(limits.first_token, limits.between_tokens, limits.total),
         heartbeat=limits.heartbeat,
         max_answers=limits.answers,
+        keep=settings.answers.keep,
     )

@@ -9,11 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headwater._version import __version__
+
 LOCK_NAME = "owner.lock"
+FORMAT_NAME = "format.json"
+"""Says for people, and for older programs, what has written the folder."""
+FORMAT = 2
+"""The number of this program's format; see `retrieval.maintenance.versions.FORMATS` for what each is."""
 
 
 class DataDirError(Exception):
     """The data folder cannot be used; the message says why and what to do."""
+
+
+class DataDirInUse(DataDirError):
+    """Another process owns the data folder."""
+
+
+class DataDirNewer(DataDirError):
+    """A newer version of this program has written the data folder."""
 
 
 @contextmanager
@@ -28,10 +42,12 @@ def owned(path: Path, *, what: str) -> Iterator[Path]:
         what: What this process is, for the message another one gets.
 
     Raises:
-        DataDirError: Another process owns it, or it cannot be created or written.
+        DataDirInUse: Another process owns it.
+        DataDirNewer: A newer version of this program has written it; nothing in it was changed.
+        DataDirError: It cannot be created or written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(path)
         descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirError(
@@ -41,11 +57,62 @@ def owned(path: Path, *, what: str) -> Iterator[Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise DataDirError(
+            raise DataDirInUse(
                 f"the data folder {path} is in use by {_owner(descriptor)}: stop it, or choose another with --data-dir"
             ) from error
+        format_ = read_format(path)
         _sign(descriptor, path, what)
+        if format_ != FORMAT:
+            _write_format(path)
         yield path
+    finally:
+        os.close(descriptor)
+
+
+def read_format(path: Path) -> int | None:
+    """The format of a data folder; None where it does not say, as those of the first format do not.
+
+    Raises:
+        DataDirNewer: This program does not know it.
+    """
+    try:
+        found = json.loads((path / FORMAT_NAME).read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError):  # the databases have versions of their own
+        return None
+    if isinstance(found, int) and found > FORMAT:
+        raise DataDirNewer(
+            f"the data folder {path} was written by a newer Headwater (its format is {found}, and this program knows"
+            f" {FORMAT}): use that one, choose another folder with --data-dir, or restore a backup"
+        )
+    return found if isinstance(found, int) else None
+
+
+def _make(path: Path) -> None:
+    """Makes a folder, and sees to it that a loss of power does not take its name away again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in missing:
+        _sync(folder.parent)
+
+
+def _write_format(path: Path) -> None:
+    new = path / f"{FORMAT_NAME}.new"
+    written = {"format": FORMAT, "written_by": f"headwater {__version__}"}
+    try:
+        with new.open("w") as file:
+            file.write(json.dumps(written) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path / FORMAT_NAME)
+        _sync(path)
+    except OSError as error:
+        raise DataDirError(f"cannot write to the data folder {path}: {error.strerror}") from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
@@ -45,6 +54,22 @@ class LimitSettings(_Table):
     """How many answers may run at once; one more is refused with OVERLOADED."""
 
 
+class AnswerSettings(_Table):
+    """How answers are kept, so that they can be resumed, and got again."""
+
+    log: Literal["files", "memory"] = "files"
+    """`files`: in the data folder, through crashes and restarts. `memory`: nothing of an answer is ever on the disk."""
+    keep: Annotated[float, Field(ge=3600, le=365 * 24 * 3600)] = 3600
+    """How long an answer is kept once it has ended, in seconds."""
+    max_file_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = 4 * 1024**3
+    """How much all answers may take in files, in bytes; those that ended first are forgotten first."""
+    max_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = 256 * 1024**2
+    """How much all answers may take in memory, where they are kept there, in bytes."""
+    sync: bool = False
+    """Whether what was sent survives a loss of power too, which costs a write to the disk itself for each event.
+    Without it, it survives the death of any process."""
+
+
 class RetrievalSettings(_Table):
     """How documents are read and searched."""
 
@@ -59,7 +84,24 @@ class RetrievalSettings(_Table):
     worker_memory_bytes: Annotated[int, Field(ge=256 * 1024 * 1024)] = 2 * 1024**3
     """How much memory a worker may take, in bytes."""
     passage_characters: Annotated[int, Field(ge=100, le=4096)] = 1000
-    """About how long a passage is, in characters."""
+    """How long a passage is at most, in characters, where its corpus does not say."""
+    overlap_characters: Annotated[int, Field(ge=0, le=2048)] = 0
+    """How much of a passage's end begins the next as well, in characters, where the corpus does not say."""
+    embedder: str = "builtin/all-MiniLM-L6-v2"
+    """The embedder of new corpora that name none, `provider/model`: built in, or of a table `[embedders.NAME]`."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """What the built-in embedder runs on. `cuda` needs the extra `gpu`; `auto` takes a GPU where there is one."""
+    reranker: str = ""
+    """What puts the passages found into a better order, `provider/model` of a table `[rerankers.NAME]`. Empty: nothing
+    but the search itself."""
+    rerank_candidates: Annotated[int, Field(ge=1, le=100)] = 50
+    """How many of the passages found the reranker is given."""
+
+    @model_validator(mode="after")
+    def _overlap(self) -> RetrievalSettings:
+        if self.overlap_characters > self.passage_characters // 2:
+            raise ValueError("overlap_characters must be at most half of passage_characters")
+        return self
 
 
 class AssistantSettings(_Table):
@@ -84,6 +126,68 @@ class AssistantSettings(_Table):
 
     @model_validator(mode="after")
     def _one_key(self) -> AssistantSettings:
+        if self.api_key is not None and self.api_key_env is not None:
+            raise ValueError("set api_key or api_key_env, not both")
+        return self
+
+
+class EmbedderSettings(_Table):
+    """One server of embeddings, `[embedders.NAME]`, used as `NAME/model`."""
+
+    api: Literal["openai", "ollama", "tei", "cohere", "gemini"]
+    """What it speaks. `openai` is the `/v1/embeddings` that many servers have."""
+    base_url: str = ""
+    """Where it is; for `openai` up to and without `/embeddings`. Empty: where the API's makers serve it."""
+    api_key: SecretStr | None = None
+    """Its key, if it wants one."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key, instead of `api_key`."""
+    dimension: Annotated[int, Field(ge=1, le=16_384)] | None = None
+    """How many components its vectors have: asked for, and checked. Unset: as many as the model makes."""
+    batch_texts: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """How many texts a request has at most. Unset: as many as the API takes."""
+    batch_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """How many tokens the texts of a request have at most, by estimate. Unset: as many as the API takes."""
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """How many requests for passages run at once."""
+    timeout: Seconds = 60
+    """The silence after which a request counts as lost, in seconds."""
+    query_prefix: str = ""
+    """Put before questions, such as `query: ` for models of the E5 family."""
+    document_prefix: str = ""
+    """Put before passages, such as `passage: `."""
+    max_characters: Annotated[int, Field(ge=100, le=1_000_000)] = 8_000
+    """Longer texts are cut at their end before they are sent: some servers refuse what does not fit their model."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> EmbedderSettings:
+        if self.api_key is not None and self.api_key_env is not None:
+            raise ValueError("set api_key or api_key_env, not both")
+        if max(len(self.query_prefix), len(self.document_prefix)) >= self.max_characters:
+            raise ValueError("max_characters must leave room beside the prefixes")
+        return self
+
+
+class RerankerSettings(_Table):
+    """One reranker, `[rerankers.NAME]`, used as `NAME/model` in `retrieval.reranker`."""
+
+    api: Literal["cohere", "jina", "tei", "cross-encoder"]
+    """What it speaks. `jina` is the `/v1/rerank` that many servers have; `cross-encoder` is a model on this machine."""
+    base_url: str = ""
+    """Where it is, up to and without `/rerank`. Empty: where the API's makers serve it."""
+    api_key: SecretStr | None = None
+    """Its key, if it wants one."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key, instead of `api_key`."""
+    path: Path | None = None
+    """With `cross-encoder`: the folder that has a folder for each model, with `model.onnx` and `tokenizer.json`."""
+    timeout: Annotated[float, Field(gt=0, le=300)] = 10
+    """How long a search waits for the order before it does without, in seconds."""
+    max_characters: Annotated[int, Field(ge=100, le=1_000_000)] = 4_000
+    """Longer passages are cut at their end before they are sent."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> RerankerSettings:
         if self.api_key is not None and self.api_key_env is not None:
             raise ValueError("set api_key or api_key_env, not both")
         return self
@@ -144,6 +248,10 @@ class Settings(BaseSettings):
     """The assistant of requests that name none, `provider/model`."""
     assistants: dict[str, AssistantSettings] = Field(default_factory=dict)
     """Named providers."""
+    embedders: dict[str, EmbedderSettings] = Field(default_factory=dict)
+    """Named servers of embeddings."""
+    rerankers: dict[str, RerankerSettings] = Field(default_factory=dict)
+    """Named rerankers."""
     prompt_template: Path | None = None
     """A template of prompts (Jinja2) in place of the built-in one."""
     tokens: dict[str, SecretStr] = Field(default_factory=dict)
@@ -156,6 +264,8 @@ class Settings(BaseSettings):
     """How long running answers may go on after the server was asked to stop, in seconds."""
     limits: LimitSettings = LimitSettings()
     """Times and numbers."""
+    answers: AnswerSettings = AnswerSettings()
+    """How answers are kept."""
     retrieval: RetrievalSettings = RetrievalSettings()
     """Documents and search."""
     tls: TlsSettings = TlsSettings()
@@ -163,14 +273,14 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     """The log."""
 
-    @field_validator("assistants")
+    @field_validator("assistants", "embedders", "rerankers")
     @classmethod
-    def _names(cls, value: dict[str, AssistantSettings]) -> dict[str, AssistantSettings]:
+    def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         for name in value:
             if not name or not name[0].isalnum() or not all(c.isalnum() or c in "._-" for c in name):
                 raise ValueError(f"{name!r} is no name for a provider: use letters, digits, `.`, `_`, `-`")
             if name == "builtin":
-                raise ValueError("`builtin` is the name of the built-in assistant")
+                raise ValueError(f"`builtin` is the name of the built-in {(info.field_name or '').rstrip('s')}")
         return value
 
     @field_validator("tokens")
@@ -185,7 +295,12 @@ class Settings(BaseSettings):
         """Every secret value, so that the log can mask them: those set here, and providers' keys in the environment."""
         yield from (value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= 8)
         yield from (token.get_secret_value() for token in self.tokens.values())
-        for provider in self.assistants.values():
+        providers: list[AssistantSettings | EmbedderSettings | RerankerSettings] = [
+            *self.assistants.values(),
+            *self.embedders.values(),
+            *self.rerankers.values(),
+        ]
+        for provider in providers:
             if provider.api_key is not None:
                 yield provider.api_key.get_secret_value()
             elif provider.api_key_env is not None and os.environ.get(provider.api_key_env):

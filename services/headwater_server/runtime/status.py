@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 
 import grpc
+import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -19,11 +20,15 @@ from headwater_server.errors import (
     FieldViolation,
     InvalidRequest,
     NotImplementedYet,
+    OutOfRange,
     PreconditionFailed,
     Reason,
+    RecordedFailure,
     ResourceNotFound,
     ServiceError,
 )
+
+log = structlog.get_logger("headwater.errors")
 
 DOMAIN = "headwater"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -104,13 +109,16 @@ def status_of(error: Exception, *, request_id: str = "") -> CallStatus | None:  
     match error:
         case RemoteStatusError():
             return error.status
+        case RecordedFailure():
+            return _recorded(error.status)
+        case OutOfRange():
+            return CallStatus(Code.OUT_OF_RANGE, str(error))
         case ServiceError():
             return _service_error_status(error, request_id)
         case AlreadyExists():
-            details: list[Message] = [error_details_pb2.ResourceInfo(resource_name=error.resource)]
-            if error.reason is not None:
-                details.insert(0, error_info(error.reason, {**error.metadata, "resource": error.resource}, request_id))
-            return CallStatus(Code.ALREADY_EXISTS, str(error), tuple(details))
+            return CallStatus(
+                Code.ALREADY_EXISTS, str(error), (error_details_pb2.ResourceInfo(resource_name=error.resource),)
+            )
         case NotImplementedYet():
             return CallStatus(Code.UNIMPLEMENTED, str(error))
         case PreconditionFailed():
@@ -126,6 +134,27 @@ def defect_status() -> tuple[str, CallStatus]:
     error_id = secrets.token_hex(4)
     info = error_info(Reason.INTERNAL, {"error_id": error_id})
     return error_id, CallStatus(Code.INTERNAL, f"internal error {error_id}", (info,))
+
+
+def described(error: Exception, request_id: str) -> status_pb2.Status:
+    """The status of a failure, to be kept; a defect is logged, and becomes an opaque id."""
+    status = status_of(error, request_id=request_id)
+    if status is None:
+        error_id, status = defect_status()
+        log.error("answer.defect", error_id=error_id, request_id=request_id, exc_info=error)
+    return status.proto()
+
+
+def _recorded(status: status_pb2.Status) -> CallStatus:
+    """A status that was kept."""
+    info, rest = _unpacked(status)
+    retry_after: float | None = None
+    if info is not None and info.reason == Reason.OVERLOADED:
+        for detail in rest:
+            if isinstance(detail, error_details_pb2.RetryInfo):
+                retry_after = detail.retry_delay.ToTimedelta().total_seconds()
+    code = _CODE_OF_NUMBER.get(status.code, Code.UNKNOWN)
+    return CallStatus(code, status.message, tuple(rest) if info is None else (info, *rest), retry_after)
 
 
 def error_info(reason: Reason, metadata: dict[str, str], request_id: str = "") -> error_details_pb2.ErrorInfo:
@@ -227,25 +256,29 @@ _DETAIL_TYPES: dict[str, type[Message]] = {
 
 
 def _unpacked_details(failure: grpc.aio.AioRpcError) -> tuple[error_details_pb2.ErrorInfo | None, list[Message]]:
+    for key, value in failure.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return _unpacked(status_pb2.Status.FromString(value))
+            except DecodeError:
+                continue
+    return None, []
+
+
+def _unpacked(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo | None, list[Message]]:
+    """Our ErrorInfo, if there is one, and the other details that we know."""
     info: error_details_pb2.ErrorInfo | None = None
     rest: list[Message] = []
-    for key, value in failure.trailing_metadata() or ():
-        if key != DETAILS_KEY or not isinstance(value, bytes):
+    for packed in status.details:
+        kind = _DETAIL_TYPES.get(packed.TypeName())
+        if kind is None:
             continue
-        try:
-            status = status_pb2.Status.FromString(value)
-        except DecodeError:
-            continue
-        for packed in status.details:
-            kind = _DETAIL_TYPES.get(packed.TypeName())
-            if kind is None:
-                continue
-            detail = kind()
-            packed.Unpack(detail)
-            if isinstance(detail, error_details_pb2.ErrorInfo) and detail.domain == DOMAIN:
-                info = detail
-            else:
-                rest.append(detail)
+        detail = kind()
+        packed.Unpack(detail)
+        if isinstance(detail, error_details_pb2.ErrorInfo) and detail.domain == DOMAIN:
+            info = detail
+        else:
+            rest.append(detail)
     return info, rest
 
 
@@ -256,6 +289,7 @@ __all__ = [
     "RemoteStatusError",
     "UnauthenticatedError",
     "defect_status",
+    "described",
     "error_info",
     "error_of",
     "status_of",

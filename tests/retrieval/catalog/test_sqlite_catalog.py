@@ -14,14 +14,17 @@ from headwater_server.retrieval.catalog import (
     BeingDeleted,
     CatalogFull,
     CatalogNewerError,
+    CorpusChanges,
     CorpusExists,
     CorpusMissing,
     CorpusNotEmpty,
+    CorpusSetup,
     Document,
     DocumentChanges,
     DocumentKey,
     DocumentMissing,
     DocumentState,
+    EmbedderIdentity,
     OtherContent,
     RequestIdReused,
     RequestMark,
@@ -38,6 +41,7 @@ from headwater_server.retrieval.store.protocol import CorpusKey
 pytestmark = pytest.mark.anyio
 
 CORPUS = CorpusKey("acme", "handbook")
+SETUP = CorpusSetup(EmbedderIdentity("builtin/e", "e", 4))
 KEY = DocumentKey("acme", "handbook", "leave")
 OTHER_KEY = DocumentKey("acme", "handbook", "other")
 
@@ -45,7 +49,7 @@ OTHER_KEY = DocumentKey("acme", "handbook", "other")
 @pytest.fixture
 async def catalog(tmp_path: Path) -> AsyncGenerator[SqliteCatalog]:
     async with SqliteCatalog.open(tmp_path) as opened:
-        await opened.create_corpus(CORPUS, display_name="", labels={}, embedder="e")
+        await opened.create_corpus(CORPUS, display_name="", labels={}, setup=SETUP)
         yield opened
 
 
@@ -103,7 +107,7 @@ async def test_an_accepted_document_is_pending_and_its_bytes_are_in_a_file_named
 
 async def test_what_was_accepted_is_there_after_reopening(tmp_path: Path) -> None:
     async with SqliteCatalog.open(tmp_path) as catalog:
-        await catalog.create_corpus(CORPUS, display_name="The handbook", labels={"a": "ä"}, embedder="e")
+        await catalog.create_corpus(CORPUS, display_name="The handbook", labels={"a": "ä"}, setup=SETUP)
         accepted = await submit(catalog)
         key = catalog.token_key
     async with SqliteCatalog.open(tmp_path) as catalog:
@@ -161,7 +165,7 @@ async def test_a_content_of_two_documents_stays_until_both_are_gone(catalog: Sql
 
 async def test_tenants_share_neither_rows_nor_files(catalog: SqliteCatalog, tmp_path: Path) -> None:
     stranger = CorpusKey("globex", "handbook")
-    await catalog.create_corpus(stranger, display_name="", labels={}, embedder="e")
+    await catalog.create_corpus(stranger, display_name="", labels={}, setup=SETUP)
     await submit(catalog)
     theirs = DocumentKey("globex", "handbook", "leave")
     assert await catalog.get_document(theirs) is None
@@ -191,7 +195,7 @@ async def test_discarded_content_leaves_nothing(catalog: SqliteCatalog, tmp_path
 
 async def test_opening_removes_what_a_crash_has_left(tmp_path: Path) -> None:
     async with SqliteCatalog.open(tmp_path) as catalog:
-        await catalog.create_corpus(CORPUS, display_name="", labels={}, embedder="e")
+        await catalog.create_corpus(CORPUS, display_name="", labels={}, setup=SETUP)
         accepted = await submit(catalog)
         kept = catalog.content_path(accepted.document.content)
         (kept.parent / ("0" * 64)).write_bytes(b"placed, and never committed")
@@ -222,7 +226,7 @@ async def test_a_full_database_is_reported_and_leaves_no_file(tmp_path: Path) ->
     database = Database(tmp_path / "catalog.sqlite")
     migrate(database.writer)
     catalog = SqliteCatalog(database, ContentFolder(tmp_path), token_key=ensure_settings(database.writer))
-    await catalog.create_corpus(CORPUS, display_name="", labels={}, embedder="e")
+    await catalog.create_corpus(CORPUS, display_name="", labels={}, setup=SETUP)
     pages = database.writer.execute("PRAGMA page_count").fetchone()[0]
     database.writer.execute(f"PRAGMA max_page_count = {pages}")
     content = await catalog.stage_content()
@@ -237,24 +241,24 @@ async def test_a_full_database_is_reported_and_leaves_no_file(tmp_path: Path) ->
 
 async def test_a_corpus_is_made_once(catalog: SqliteCatalog) -> None:
     with pytest.raises(CorpusExists):
-        await catalog.create_corpus(CORPUS, display_name="", labels={}, embedder="e")
+        await catalog.create_corpus(CORPUS, display_name="", labels={}, setup=SETUP)
 
 
 async def test_a_request_id_returns_the_corpus_that_it_made(catalog: SqliteCatalog) -> None:
     mark = RequestMark("r1", "f", "corpora/new")
-    made = await catalog.create_corpus(CorpusKey("acme", "new"), display_name="", labels={}, embedder="e", mark=mark)
+    made = await catalog.create_corpus(CorpusKey("acme", "new"), display_name="", labels={}, setup=SETUP, mark=mark)
     again = await catalog.create_corpus(
         CorpusKey("acme", "another"),
         display_name="",
         labels={},
-        embedder="e",
+        setup=SETUP,
         mark=RequestMark("r1", "f", "corpora/another"),
     )
     assert again == made
     assert await catalog.get_corpus(CorpusKey("acme", "another")) is None
     with pytest.raises(RequestIdReused):
         await catalog.create_corpus(
-            CorpusKey("acme", "x"), display_name="", labels={}, embedder="e", mark=RequestMark("r1", "g", "corpora/x")
+            CorpusKey("acme", "x"), display_name="", labels={}, setup=SETUP, mark=RequestMark("r1", "g", "corpora/x")
         )
 
 
@@ -326,7 +330,7 @@ async def test_a_deleted_and_made_again_document_is_not_mistaken_for_the_old(cat
 
 async def test_jobs_under_way_are_pending_again_after_a_crash(tmp_path: Path) -> None:
     async with SqliteCatalog.open(tmp_path) as catalog:
-        await catalog.create_corpus(CORPUS, display_name="", labels={}, embedder="e")
+        await catalog.create_corpus(CORPUS, display_name="", labels={}, setup=SETUP)
         await submit(catalog)
         await claim(catalog)
     async with SqliteCatalog.open(tmp_path) as catalog:
@@ -339,7 +343,7 @@ async def test_what_is_being_deleted_is_out_of_sight_and_named_after_a_crash(tmp
     gone = CorpusKey("acme", "gone")
     async with SqliteCatalog.open(tmp_path) as catalog:
         for key in (CORPUS, gone):
-            await catalog.create_corpus(key, display_name="", labels={}, embedder="e")
+            await catalog.create_corpus(key, display_name="", labels={}, setup=SETUP)
         for document in (KEY, OTHER_KEY, DocumentKey("acme", "gone", "x")):
             await submit(catalog, key=document)
         await catalog.begin_delete_document(KEY)
@@ -355,7 +359,7 @@ async def test_what_is_being_deleted_is_out_of_sight_and_named_after_a_crash(tmp
         with pytest.raises(BeingDeleted):
             await submit(catalog)
         with pytest.raises(BeingDeleted):
-            await catalog.create_corpus(gone, display_name="", labels={}, embedder="e")
+            await catalog.create_corpus(gone, display_name="", labels={}, setup=SETUP)
         corpus = await catalog.get_corpus(CORPUS)
         assert corpus is not None
         assert corpus.document_count == 1
@@ -405,7 +409,7 @@ async def test_only_the_given_fields_change(catalog: SqliteCatalog) -> None:
     assert (changed.title, changed.uri) == ("", "https://x")
     with pytest.raises(DocumentMissing):
         await catalog.update_document(OTHER_KEY, DocumentChanges(title="x"))
-    corpus = await catalog.update_corpus(CORPUS, display_name="The handbook", labels=None)
+    corpus = await catalog.update_corpus(CORPUS, CorpusChanges(display_name="The handbook"))
     assert (corpus.display_name, corpus.labels) == ("The handbook", {})
 
 
@@ -440,3 +444,17 @@ async def test_every_table_has_its_tenant_column(catalog: SqliteCatalog, tmp_pat
     for table in tables - {"settings"}:  # which are the catalog's own, and nobody's
         assert "tenant" in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     connection.close()
+
+
+async def test_jobs_of_corpora_that_wait_are_left_alone(catalog: SqliteCatalog) -> None:
+    other = CorpusKey("acme", "other")
+    await catalog.create_corpus(other, display_name="", labels={}, setup=SETUP)
+    await submit(catalog)
+    await submit(catalog, key=DocumentKey("acme", "other", "second"))
+    claimed = await catalog.claim_job(skip=[CORPUS])
+    assert claimed is not None
+    assert claimed.key.corpus == other
+    assert await catalog.claim_job(skip=[CORPUS, other]) is None
+    claimed = await catalog.claim_job(skip=[other])
+    assert claimed is not None
+    assert claimed.key == KEY

@@ -1,13 +1,16 @@
-"""Documents made for the tests: PDFs written byte by byte, Word files by python-docx."""
+"""Documents made for the tests: PDFs and XML packages written by hand, Word files and others by libraries."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import docx
+import pptx
+import xlsxwriter
 from docx.document import Document as WordDocument
 
 _PASSWORD_PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
@@ -42,14 +45,15 @@ def make_pdf(
     if title:
         objects.append(b"<</Title(%s)>>" % _escaped(title))
         trailer = b"/Info %d 0 R" % len(objects)
-    return _assemble(objects, trailer + (_encryption(password) if password else b""))
+    return assemble_pdf(objects, trailer + (_encryption(password) if password else b""))
 
 
 def _escaped(text: str) -> bytes:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)").encode("ascii")
 
 
-def _assemble(objects: Sequence[bytes], trailer: bytes) -> bytes:
+def assemble_pdf(objects: Sequence[bytes], trailer: bytes = b"") -> bytes:
+    """Return a PDF of these objects, numbered from 1, of which the first is the catalog."""
     out = bytearray(b"%PDF-1.4\n")
     offsets = []
     for number, body in enumerate(objects, start=1):
@@ -107,4 +111,111 @@ def with_file(archive: bytes, name: str, data: bytes) -> bytes:
             if entry.filename != name:
                 new.writestr(entry, old.read(entry))
         new.writestr(name, data)
+    return out.getvalue()
+
+
+def make_pptx(build: Callable[[Any], object]) -> bytes:
+    """Return the presentation that `build` makes of python-pptx's default one."""
+    presentation = pptx.Presentation()
+    build(presentation)
+    out = io.BytesIO()
+    presentation.save(out)
+    return out.getvalue()
+
+
+def make_xlsx(build: Callable[[xlsxwriter.Workbook], object]) -> bytes:
+    """Return the workbook that `build` makes."""
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as workbook:
+        build(workbook)
+    return out.getvalue()
+
+
+def make_xlsx_of(sheet: str, *, strings: Sequence[str] = (), styles: str = "", workbook: str = "") -> bytes:
+    """Return a workbook of one sheet, `Sheet1`, written in XML: what stands in its `worksheet`."""
+    namespace = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    related = "".join(
+        f'<Relationship Id="r{number}" Type="{office}/{kind}" Target="{target}"/>'
+        for number, (kind, target) in enumerate(
+            [("worksheet", "sheet1.xml"), ("sharedStrings", "strings.xml"), ("styles", "styles.xml")], start=1
+        )
+    )
+    items = "".join(f"<si><t>{text}</t></si>" for text in strings)
+    return zipped({
+        "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
+        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{office}/officeDocument" '
+        'Target="/xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{namespace}" xmlns:r="{office}">{workbook}<sheets>'
+        '<sheet name="Sheet1" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">{related}</Relationships>',
+        "xl/sheet1.xml": f'<worksheet xmlns="{namespace}">{sheet}</worksheet>',
+        "xl/strings.xml": f'<sst xmlns="{namespace}">{items}</sst>',
+        "xl/styles.xml": f'<styleSheet xmlns="{namespace}">{styles}</styleSheet>',
+    })  # fmt: skip
+
+
+_ODF_NAMESPACES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{part}:1.0"'
+    for name, part in [
+        ("office", "office"), ("text", "text"), ("table", "table"), ("style", "style"), ("draw", "drawing")
+    ]
+)  # fmt: skip
+
+
+def make_odt(body: str, *, styles: str = "", title: str = "") -> bytes:
+    """Return an OpenDocument text of what stands in its `office:text`."""
+    return zipped({
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "content.xml": f"<office:document-content {_ODF_NAMESPACES}><office:automatic-styles>{styles}"
+        f"</office:automatic-styles><office:body><office:text>{body}</office:text></office:body>"
+        "</office:document-content>",
+        "meta.xml": f'<office:document-meta {_ODF_NAMESPACES} xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f"<office:meta><dc:title>{title}</dc:title></office:meta></office:document-meta>",
+        "META-INF/manifest.xml": '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:'
+        '1.0"/>',
+    })  # fmt: skip
+
+
+def make_epub(chapters: Mapping[str, str], *, title: str = "", navigation: str = "", extra: str = "") -> bytes:
+    """Return a book of these bodies of XHTML, by file name, in the order of its spine.
+
+    Args:
+        chapters: The bodies.
+        title: The book's title.
+        navigation: What stands in the list of its table of contents (`ol`); empty: it has none.
+        extra: XML to put at the end of the manifest.
+    """
+    items = "".join(f'<item id="{n}" href="{n}" media-type="application/xhtml+xml"/>' for n in chapters)
+    spine = "".join(f'<itemref idref="{n}"/>' for n in chapters)
+    if navigation:
+        items += '<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>'
+        spine = f'<itemref idref="nav"/>{spine}'
+    files = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+        '<rootfile full-path="OEBPS/book.opf"/></rootfiles></container>',
+        "OEBPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f"<metadata><dc:title>{title}</dc:title></metadata><manifest>{items}{extra}</manifest><spine>{spine}</spine>"
+        "</package>",
+    }
+    if navigation:
+        files["OEBPS/nav.xhtml"] = (
+            '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"><body>'
+            f'<nav epub:type="toc"><ol>{navigation}</ol></nav></body></html>'
+        )
+    head = (
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html><html xmlns="http://www.w3.org/1999/xhtml"><head><title/>'
+    )
+    bodies = {f"OEBPS/{name}": f"{head}</head><body>{body}</body></html>" for name, body in chapters.items()}
+    return zipped(files | bodies)
+
+
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
+    """Return a ZIP archive of these files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
     return out.getvalue()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import random
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -13,6 +15,7 @@ from headwater_server.retrieval.parsing import (
     ParseLimits,
     parse,
 )
+from tests.retrieval.parsing.hostile import pdf_of_one_page, pdf_stream
 from tests.retrieval.parsing.samples import make_pdf
 
 LONG = "This is a line of a paragraph that is long enough to look full"
@@ -158,3 +161,34 @@ def test_a_damaged_pdf_ends_in_a_document_or_an_error_of_ours() -> None:
             damaged[generator.randrange(8, len(damaged))] = generator.randrange(256)
         with suppress(DocumentError):
             assert parse(bytes(damaged), name="a.pdf").blocks
+
+
+PACKED = zlib.compress(b"BT /F1 9 Tf 9 9 Td (Packed text) Tj ET" + b" " * 2000)
+
+
+@pytest.mark.parametrize(
+    ("data", "filters"),
+    [
+        (PACKED, b"/Filter/FlateDecode"),
+        (PACKED, b"/Filter [/FlateDecode]"),
+        (base64.a85encode(PACKED) + b"~>", b"/Filter[/ASCII85Decode/FlateDecode]"),
+        (PACKED.hex().encode() + b">", b"/Filter[/ASCIIHexDecode /FlateDecode]"),
+    ],
+)
+def test_a_packed_page_is_read_within_the_limit_and_not_beyond(data: bytes, filters: bytes) -> None:
+    content = pdf_of_one_page(pdf_stream(data, filters))
+    assert parse(content, name="a.pdf").blocks[0].text == "Packed text"
+    if data is PACKED:
+        with pytest.raises(DocumentTooLargeError, match="unpacks to over 1,000 bytes"):
+            parse(content, name="a.pdf", limits=ParseLimits(max_stream_bytes=1000))
+
+
+def test_pictures_and_attachments_count_for_nothing() -> None:
+    large = zlib.compress(bytes(5000))
+    others = [
+        pdf_stream(large, b"/Type/XObject/Subtype/Image/Width 50/Height 100/Filter/FlateDecode"),
+        pdf_stream(large, b"/Type/EmbeddedFile/Filter/FlateDecode"),
+        pdf_stream(large, b"/Length1 5000/Filter/FlateDecode"),
+    ]
+    content = pdf_of_one_page(pdf_stream(b"BT /F1 9 Tf 9 9 Td (Text) Tj ET"), more=others)
+    assert parse(content, name="a.pdf", limits=ParseLimits(max_stream_bytes=1000)).blocks[0].text == "Text"

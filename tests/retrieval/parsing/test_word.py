@@ -13,6 +13,12 @@ from headwater_server.retrieval.model import ParsedDocument
 from headwater_server.retrieval.parsing import DocumentTooLargeError, DocumentUnreadableError, ParseLimits, parse
 from tests.retrieval.parsing.samples import make_docx, with_file
 
+ONLY_A_DOCUMENT = (
+    b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="'
+    b'http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="word/document.xml"/>'
+    b"</Relationships>"
+)
+
 
 def read(content: bytes, **limits: int) -> ParsedDocument:
     return parse(content, name="letter.docx", limits=ParseLimits(**limits))
@@ -70,6 +76,8 @@ def test_titles_come_from_the_properties_a_heading_or_the_name() -> None:
     assert read(make_docx(titled)).title == "The Title"
     assert read(make_docx(lambda d: d.add_heading("A heading"))).title == "A heading"
     assert read(make_docx(lambda d: d.add_paragraph("Text"))).title == "letter"
+    without = with_file(make_docx(lambda d: d.add_heading("A heading")), "_rels/.rels", ONLY_A_DOCUMENT)
+    assert read(without).title == "A heading"
 
 
 def test_links_insertions_and_content_controls_are_read_and_deletions_are_not() -> None:
@@ -135,11 +143,12 @@ def test_entities_are_refused() -> None:
         read(with_file(make_docx(build_report), "word/document.xml", xml.encode()))
 
 
-def test_entities_hidden_by_an_encoding_are_not_expanded() -> None:
-    xml = f"""<?xml version="1.0" encoding="utf-16"?><!DOCTYPE d [<!ENTITY e "expanded">]>
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "cp037"])
+def test_entities_hidden_by_an_encoding_are_refused(encoding: str) -> None:
+    xml = f"""<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE d [<!ENTITY e "expanded">]>
     <w:document {nsdecls("w")}><w:body><w:p><w:r><w:t>a&e;b</w:t></w:r></w:p></w:body></w:document>"""
-    document = read(with_file(make_docx(build_report), "word/document.xml", xml.encode("utf-16")))
-    assert "expanded" not in document.blocks[0].text
+    with pytest.raises(DocumentUnreadableError, match=r"entities|encoding"):
+        read(with_file(make_docx(build_report), "word/document.xml", xml.encode(encoding)))
 
 
 def test_the_text_is_limited() -> None:
@@ -155,6 +164,8 @@ def test_the_text_is_limited() -> None:
         ("word/document.xml", b""),
         ("[Content_Types].xml", b"<Types/>"),
         ("_rels/.rels", b"<Relationships/>"),
+        ("docProps/core.xml", b"<a/>"),
+        ("word/styles.xml", b"<a/>"),
         ("word/document.xml", b"<a>" * 1000 + b"</a>" * 1000),
     ],
 )

@@ -20,10 +20,16 @@ class HarmfulEmbedder(MiniLmEmbedder):
                 os.kill(os.getpid(), signal.SIGSEGV)
             if "GLUTTONY" in text:
                 bytearray(10**12)
+            if "ABORT" in text:
+                os.abort()
+            while "SPIN" in text:
+                pass
             if "HANG" in text:
                 time.sleep(600)
             if "DEFECT" in text:
                 raise RuntimeError("secret of the document")
+            if "SPY" in text:
+                Path(text.split()[-1]).read_bytes()
             if "SLOW" in text:
                 time.sleep(0.2)
         return super().embed_documents(texts)

@@ -22,6 +22,8 @@ from headwater_server.retrieval.service import RetrievalCore
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusUnknown, StoreFull, StoreUnavailable
 from headwater_server.retrieval.workers.limits import WorkerLimits
+from headwater_server.retrieval.workers.probe import probe
+from headwater_server.retrieval.workers.sandbox import Deed
 from tests.retrieval.service.embedders import OtherEmbedder, embedder_unless
 from tests.retrieval.service.faulty_store import FaultyStore
 from tests.retrieval.service.support import (
@@ -63,14 +65,16 @@ def reason_of(document: document_pb2.Document) -> str:
     [
         ("CRASH", "DOCUMENT_UNREADABLE", "crashed 3 times"),
         ("GLUTTONY", "DOCUMENT_TOO_LARGE", "memory"),
+        ("ABORT", "DOCUMENT_UNREADABLE", "SIGABRT"),
         ("HANG", "DOCUMENT_TOO_LARGE", "time"),
+        ("SPIN", "DOCUMENT_TOO_LARGE", "time"),
         ("DEFECT", "DOCUMENT_UNREADABLE", "reader failed"),
     ],
 )
 async def test_a_poisoned_document_ends_as_a_failed_one_and_harms_no_other(
     tmp_path: Path, word: str, reason: str, message: str
 ) -> None:
-    async with serving(tmp_path, silence_seconds=3 if word == "HANG" else 60) as core:
+    async with serving(tmp_path, silence_seconds=6 if word in {"HANG", "SPIN"} else 60) as core:
         await create_document(core, f"This document says {word}.", "poison")
         others = [await create_document(core, f"Room {n} is good.", f"d{n}") for n in range(3)]
         for other in others:
@@ -81,6 +85,19 @@ async def test_a_poisoned_document_ends_as_a_failed_one_and_harms_no_other(
         assert message in document.error.message
         assert "secret" not in document.error.message
         assert (await import_text(core, "This one is good again.", "poison")).state == READY
+
+
+async def test_a_document_that_has_taken_over_its_worker_does_not_get_at_the_others(tmp_path: Path) -> None:
+    if not {each.deed: each.by for each in probe()}[Deed.READ_FILES]:
+        pytest.skip("this system has nothing that keeps a worker from reading files")
+    async with serving(tmp_path) as core:
+        assert (await import_text(core, "This is secret.", "victim")).state == READY
+        (content,) = (tmp_path / "contents").glob("*/*/*")
+        assert content.read_bytes() == b"This is secret."
+        for number, path in enumerate((content, tmp_path / "catalog.sqlite", Path("/etc/passwd"))):
+            failed = await import_text(core, f"SPY {path}", f"spy{number}")
+            assert (failed.state, reason_of(failed)) == (FAILED, "DOCUMENT_UNREADABLE")
+        assert (await import_text(core, f"SPY {os.__file__}", "harmless")).state == READY
 
 
 async def test_a_document_that_takes_too_much_memory_to_read_is_too_large(tmp_path: Path) -> None:

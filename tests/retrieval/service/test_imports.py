@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from google.rpc import error_details_pb2
 from headwater.v1 import document_pb2
 from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server.errors import AlreadyExists, InvalidRequest, Overloaded, Reason, ResourceNotFound, ServiceError
+from headwater_server.retrieval.calls import following, submissions
 from headwater_server.retrieval.service import RetrievalCore
 from tests.retrieval.service.support import (
     FAILED,
@@ -167,6 +169,86 @@ async def test_more_uploads_than_there_may_be_are_refused(tmp_path: Path) -> Non
                 await import_events(core, header(TEXT), TEXT)
             assert refused.value.retry_after is not None
         assert (await import_events(core, header(TEXT), TEXT))[-1].document.state == READY
+
+
+async def test_more_documents_than_may_wait_are_refused_until_there_are_fewer(
+    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(submissions, "MOST_WAITING", 2)
+    slow = "\n\n".join("SLOW words. " * 80 for _ in range(10))
+    accepted: list[str] = []
+
+    async def create_many() -> None:
+        for number in range(10):
+            document = await create_document(core, slow, f"d{number}")
+            accepted.append(document.name)
+
+    with pytest.raises(Overloaded) as refused:
+        await create_many()
+    assert refused.value.retry_after is not None
+    assert refused.value.metadata == {"limit": "waiting documents", "maximum": "2"}
+    with pytest.raises(Overloaded):
+        await import_text(core, "New words.", "new")
+    assert list((tmp_path / "uploads").iterdir()) == []
+    assert (await create_document(core, slow, "d0")).name == accepted[0], "what is there already is no more work"
+    for name in accepted:
+        assert (await ended(core, name)).state == READY
+    assert (await import_text(core, "New words.", "new")).state == READY
+
+
+async def test_a_document_for_which_the_disk_has_no_room_is_refused_before_it_is_sent(
+    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = b"The office has a green door."
+    kept = await import_text(core, old.decode(), "kept")
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        with pytest.raises(ServiceError) as refused:
+            await import_events(core, header(TEXT, "leave"))
+        assert (refused.value.reason, refused.value.metadata) == (Reason.QUOTA_EXCEEDED, {"quota": "disk"})
+        with pytest.raises(ServiceError) as refused:
+            await create_document(core, TEXT.decode(), "leave")
+        assert refused.value.reason is Reason.QUOTA_EXCEEDED
+        assert (await import_events(core, header(old, "kept", sha256=sha256(old))))[-1].document == kept
+        assert len(await sources(core, "door")) == 1
+    assert list((tmp_path / "uploads").iterdir()) == []
+    assert (await import_text(core, TEXT.decode(), "leave")).state == READY
+
+
+async def test_every_watcher_is_told_every_stage(core: RetrievalCore) -> None:
+    slow = "\n\n".join(f"SLOW paragraph {number}. " + "More words. " * 70 for number in range(40))
+    document = await create_document(core, slow)
+    seen: list[list[pb.WatchDocumentResponse]] = []
+
+    async def follow() -> None:
+        seen.append(await watch(core, document.name))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(follow)
+    assert len(seen) == 100
+    for events in seen:
+        stages = [event.progress.stage for event in events[:-1]]
+        assert stages == sorted(stages)
+        assert set(stages) == set(STAGES)
+        assert events[-1].document.state == READY
+
+
+async def test_more_watchers_than_there_may_be_are_refused(
+    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = await import_text(core, TEXT.decode(), "leave")
+    slow = await create_document(core, "\n\n".join("SLOW words. " * 80 for _ in range(40)))
+    monkeypatch.setattr(following, "MOST_WATCHERS", 1)
+    async with aclosing(core.watch_document(pb.WatchDocumentRequest(name=slow.name), ME)) as first:
+        await anext(first)
+        with pytest.raises(Overloaded) as refused:
+            await watch(core, ready.name)
+        assert refused.value.retry_after is not None
+        with pytest.raises(Overloaded):
+            await import_text(core, "New words.", "new")
+    assert (await watch(core, ready.name))[-1].document == ready
 
 
 async def test_the_same_content_again_does_nothing_and_need_not_be_sent(core: RetrievalCore) -> None:

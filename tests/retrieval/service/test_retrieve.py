@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +12,11 @@ from headwater_server.errors import InvalidRequest, ResourceNotFound
 from headwater_server.retrieval.calls.retrieving import batches, within_budget
 from headwater_server.retrieval.calls.wire import location_message, source_message
 from headwater_server.retrieval.model import Location
+from headwater_server.retrieval.ranking.config import NamedReranker, RerankingConfig
 from headwater_server.retrieval.service import RetrievalCore
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, Hit
-from tests.retrieval.service.support import create_corpus, import_text, retrieve, sources, string
+from tests.assistant.fake_provider import Canned, fake_provider
+from tests.retrieval.service.support import create_corpus, import_text, retrieve, serving, sources, string
 
 pytestmark = pytest.mark.anyio
 
@@ -67,11 +72,24 @@ async def test_as_many_sources_come_as_are_asked_for(core: RetrievalCore) -> Non
     assert len(await sources(core, "chairs", top_k=100)) == 10
 
 
-async def test_min_score_leaves_out_what_is_less_alike(core: RetrievalCore) -> None:
+async def test_min_score_is_the_least_relevance(core: RetrievalCore) -> None:
     await import_all(core)
-    (response,) = await retrieve(core, "paid leave for an employee", min_score=0.4)
+    everything = await sources(core, "paid leave for an employee")
+    relevance = {source.document.rpartition("/")[2]: source.relevance for source in everything}
+    assert relevance["leave"] > 0.1 > max(relevance["door"], relevance["lunch"])
+    (response,) = await retrieve(core, "paid leave for an employee", min_score=0.1)
     assert [source.document.rpartition("/")[2] for source in response.sources] == ["leave"]
     assert response.statistics.below_min_score == 2
+    for no_limit in (-1.0, 0.0):
+        assert len(await sources(core, "paid leave for an employee", min_score=no_limit)) == 3
+    assert await sources(core, "paid leave for an employee", min_score=1.0) == []
+
+
+async def test_min_score_is_refused_where_no_embedding_takes_part(core: RetrievalCore) -> None:
+    await import_all(core)
+    assert not any(
+        source.HasField("relevance") for source in await sources(core, "door", mode=source_pb2.RETRIEVAL_MODE_LEXICAL)
+    )
     with pytest.raises(InvalidRequest) as refused:
         await retrieve(core, "leave", mode=source_pb2.RETRIEVAL_MODE_LEXICAL, min_score=0.4)
     assert refused.value.violations[0].field == "options.min_score"
@@ -128,15 +146,75 @@ async def test_an_empty_service_finds_nothing_in_default_and_knows_no_other(core
 async def test_many_large_sources_come_in_batches_and_the_last_has_the_statistics(core: RetrievalCore) -> None:
     metadata = {f"key{number}": string("v" * 500) for number in range(10)}
     uri = "https://example.com/" + "u" * 4000
-    for number in range(4):
-        text = "\n\n".join(f"Paragraph {part}. " + "Words and words again. " * 40 for part in range(25))
-        await import_text(core, f"Document {number}.\n\n{text}", f"d{number}", uri=uri, metadata=metadata)
+    for number in range(4):  # each paragraph with a heading of its own, so that none is joined or folded
+        text = "\n\n".join(
+            f"# Part {number}.{part}\n\nParagraph. " + "Words and words again. " * 40 for part in range(25)
+        )
+        content = f"# Document {number}\n\n{text}"
+        await import_text(core, content, f"d{number}", uri=uri, metadata=metadata, media_type="text/markdown")
     responses = await retrieve(core, "paragraph", top_k=100)
     assert len(responses) > 1
     assert [response.HasField("statistics") for response in responses] == [False] * (len(responses) - 1) + [True]
     assert all(response.ByteSize() < 300 * 1024 for response in responses)
     found = [source for response in responses for source in response.sources]
     assert [source.rank for source in found] == list(range(1, 101))
+
+
+async def test_what_stands_in_two_documents_is_shown_once_and_others_take_the_place(core: RetrievalCore) -> None:
+    notice = "This travel notice has been read and approved by the head of the department for all of its staff."
+    for number in range(20):
+        await import_text(core, notice.upper() if number % 2 else notice, f"copy{number}")
+    for number in range(3):
+        await import_text(core, f"Travel to place {number} takes {number} days by train.", f"own{number}")
+    (response,) = await retrieve(core, "travel notice", top_k=3)
+    found = [source.document.rpartition("/")[2] for source in response.sources]
+    assert len(found) == 3
+    assert sum(document.startswith("copy") for document in found) == 1
+    assert response.statistics.near_duplicates == 19
+    assert [source.rank for source in response.sources] == [1, 2, 3]
+
+
+async def test_passages_that_only_their_length_has_parted_are_one_source(core: RetrievalCore) -> None:
+    text = "\n\n".join(f"Rule {number} of the canteen. " + f"It is about dish {number}. " * 30 for number in range(2))
+    await import_text(core, text, "rules", uri="rules.txt")
+    await import_text(core, TEXTS["door"], "door")
+    (first, second) = await sources(core, "rule of the canteen about a dish")
+    assert first.document.endswith("/rules")
+    assert "Rule 0" in first.content
+    assert "Rule 1" in first.content
+    assert (first.location.line_range.first, first.location.line_range.last) == (1, 3)
+    assert (first.rank, second.rank) == (1, 2)
+
+
+async def test_a_passage_is_found_by_stems_of_its_own_language_among_those_of_others(core: RetrievalCore) -> None:
+    await import_text(core, "Die Häuser in dieser Stadt sind nicht alt und haben keine Gärten.", "de")
+    await import_text(core, "The houses of this city are old, and they have gardens.", "en")
+    await import_text(core, "東京の天気は晴れです。", "ja")
+    lexical = source_pb2.RETRIEVAL_MODE_LEXICAL
+    for query, document in (("Haus mit Garten", "de"), ("a house and a garden", "en"), ("天気", "ja")):
+        assert [source.document for source in await sources(core, query, mode=lexical)] == [
+            f"corpora/default/documents/{document}"
+        ]
+
+
+async def test_a_reranker_gives_the_order_and_the_statistics_name_it(tmp_path: Path) -> None:
+    results = [{"index": index, "relevance_score": score} for index, score in enumerate((0.1, 0.2, 0.9))]
+    async with fake_provider() as provider:
+        provider.canned = Canned([json.dumps({"results": results}).encode()])
+        table = NamedReranker("cohere", base_url=provider.url)
+        async with serving(tmp_path, reranking=RerankingConfig("mine/best", rerankers={"mine": table})) as core:
+            await import_all(core)
+            (response,) = await retrieve(core, "office door", top_k=2)
+            provider.canned = Canned([b"{}"], status=400)
+            (unranked,) = await retrieve(core, "office door", top_k=2)
+    (_, _, body), *_ = provider.requests
+    assert isinstance(body, dict)
+    assert [source.content for source in response.sources] == [body["documents"][2], body["documents"][1]]
+    assert [source.score for source in response.sources] == [0.9, 0.2]
+    assert response.statistics.reranker == "mine/best"
+    assert response.statistics.rerank_time.ToNanoseconds() > 0
+    assert [source.content for source in unranked.sources] == body["documents"][:2]
+    assert unranked.statistics.reranker == ""
 
 
 def hit(text: str = "text", **metadata: str) -> Hit:

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater_server.retrieval.model import SplitDocument
@@ -20,7 +20,7 @@ from headwater_server.retrieval.parsing import (
     ParseLimits,
 )
 from headwater_server.retrieval.splitting import SplitSettings, parse_and_split
-from tests.retrieval.parsing.samples import make_docx, make_pdf
+from tests.retrieval.parsing.samples import make_docx, make_epub, make_odt, make_pdf, make_pptx, make_xlsx
 
 SAMPLES: dict[str, Callable[[], bytes]] = {
     "a.txt": lambda: b"First paragraph.\n\nSecond paragraph.\n",
@@ -28,6 +28,12 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "a.html": lambda: b"<title>T</title><h1>Heading</h1><p>Text of it.",
     "a.pdf": lambda: make_pdf([["Text of page one."], ["Text of page two."]]),
     "a.docx": lambda: make_docx(lambda document: document.add_heading("Heading")),
+    "a.pptx": lambda: make_pptx(
+        lambda deck: setattr(deck.slides.add_slide(deck.slide_layouts[0]).shapes.title, "text", "Title")
+    ),
+    "a.xlsx": lambda: make_xlsx(lambda workbook: workbook.add_worksheet("Sheet").write_row(0, 0, ["Name", 1])),
+    "a.odt": lambda: make_odt("<text:h>Heading</text:h><text:p>Text of it.</text:p>"),
+    "a.epub": lambda: make_epub({"a.xhtml": "<h1>Heading</h1><p>Text of it."}),
 }
 
 
@@ -85,11 +91,13 @@ def test_documents_are_read_in_a_worker_process() -> None:
 NAMES = st.sampled_from([*SAMPLES, "a", "a.csv", ""])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3000), NAMES)
 def test_random_bytes_end_in_passages_or_an_error_of_ours(content: bytes, name: str) -> None:
     check_any(content, name)
 
 
+@settings(deadline=None)
 @given(
     NAMES,
     st.sampled_from(sorted(SAMPLES)),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from headwater_server.retrieval.model import Block, Location, ParsedDocument, Passage, SourceMap
@@ -194,3 +196,31 @@ def test_a_passage_across_pages_has_the_range_of_its_own_text() -> None:
     for passage in passages:
         pages = (7 if "water" in passage.text else 8, 8 if "fish" in passage.text else 7)
         assert passage.location == Location("page", *pages)
+
+
+@run_with(deadline=None)
+@given(documents(), SETTINGS, st.data())
+def test_no_passage_spans_two_sheets(document: ParsedDocument, settings: SplitSettings, data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from("ABC"), min_size=len(document.blocks), max_size=len(document.blocks)))
+    blocks = tuple(replace(block, sheet=name) for block, name in zip(document.blocks, names, strict=True))
+    lines = original_lines(document)
+    sheets = {number: block.sheet for block in blocks for number in range(block.source.starts[0], max(lines) + 1)}
+    for passage in split(replace(document, unit="row", blocks=blocks), settings=settings):
+        assert passage.location is not None
+        there = range(passage.location.start, passage.location.end + 1)
+        assert {sheets[number] for number in there} == {passage.location.sheet}
+
+
+@run_with(deadline=None)
+@given(documents(), SETTINGS)
+def test_a_passage_stands_on_one_slide(document: ParsedDocument, settings: SplitSettings) -> None:
+    slides = tuple(
+        replace(block, source=SourceMap.whole(number // 3 + 1)) for number, block in enumerate(document.blocks)
+    )
+    passages = split(replace(document, unit="slide", blocks=slides), settings=settings)
+    for slide in {block.source.starts[0] for block in slides}:
+        own = [passage for passage in passages if passage.location == Location("slide", slide, slide)]
+        text = solid("".join(block.text for block in slides if block.source.starts[0] == slide))
+        assert own
+        assert all(solid(passage.text) in text for passage in own)
+    assert all(passage.location and passage.location.start == passage.location.end for passage in passages)

@@ -102,6 +102,20 @@ class StoreConformance:
         assert texts(await store.search(query("FLÜGEL", corpus, mode=SearchMode.LEXICAL))) == ["Größe der Flügel"]
         assert texts(await store.search(query("Крыло", corpus, mode=SearchMode.LEXICAL))) == ["крыло самолёта"]
 
+    async def test_words_are_stemmed_in_the_language_of_their_passage(self, store: Store, corpus: CorpusKey) -> None:
+        await store.create_corpus(corpus, dimension=DIMENSION, embedder=EMBEDDER)
+        contents = passages(
+            "Die Häuser in der Stadt sind nicht alt",
+            "the gardens of the city are old",
+            "une maison à louer",
+            "東京の天気",
+        )
+        contents[2] = replace(contents[2], language="fr")
+        await store.wait_applied(await store.replace_document(corpus, document("d"), contents))
+        for text, passage in (("Haus", 0), ("garden", 1), ("maisons", 2), ("天気", 3)):
+            result = await store.search(query(text, corpus, mode=SearchMode.LEXICAL))
+            assert texts(result) == [contents[passage].text]
+
     async def test_hybrid_search_finds_what_either_side_finds(self, store: Store, corpus: CorpusKey) -> None:
         await filled(store, corpus, {"d": [f"filler {number}" for number in range(30)] + ["an ornithopter"]})
         result = await store.search(query("ornithopter", corpus, limit=5))
@@ -210,6 +224,66 @@ class StoreConformance:
         assert await store.delete_corpus(corpus) >= version
         await filled(store, corpus, {"d": ["two"]}, dimension=DIMENSION)
         assert texts(await store.search(query("one", corpus))) == ["two"]
+
+    async def test_a_corpus_takes_the_place_of_another_with_all_it_has(self, store: Store, corpus: CorpusKey) -> None:
+        shadow = CorpusKey(corpus.tenant, "shadow")
+        await filled(store, corpus, {"d": ["old passage", "old too"], "e": ["old and gone"]})
+        await store.create_corpus(shadow, dimension=DIMENSION + 1, embedder="another")
+        embedded_anew = [replace(each, vector=vector(each.text, dimension=DIMENSION + 1)) for each in passages("new")]
+        before = await store.replace_document(shadow, document("d", lang="en"), embedded_anew)
+        version = await store.replace_corpus(corpus, by=shadow)
+        assert version > before
+        await store.wait_applied(version)
+        asked = replace(query("old new passage", corpus), vector=vector("new", dimension=DIMENSION + 1))
+        result = await store.search(asked)
+        assert result.current
+        assert [(hit.corpus, hit.text, hit.document) for hit in result.hits] == [
+            (corpus, "new", document("d", lang="en"))
+        ]
+        assert await store.count_passages(corpus) == 1
+        with pytest.raises(CorpusUnknown):
+            await store.search(query("new", shadow))
+        with pytest.raises(CorpusUnknown):
+            await store.count_passages(shadow)
+        with pytest.raises(ValueError, match="made by"):
+            await store.create_corpus(corpus, dimension=DIMENSION + 1, embedder=EMBEDDER)
+        await store.create_corpus(corpus, dimension=DIMENSION + 1, embedder="another")
+        await filled(store, shadow, {"d": ["a shadow again"]})
+        assert texts(await store.search(query("shadow", shadow))) == ["a shadow again"]
+
+    async def test_a_corpus_takes_a_place_where_none_was(self, store: Store, corpus: CorpusKey) -> None:
+        shadow = CorpusKey(corpus.tenant, "shadow")
+        await filled(store, shadow, {"d": ["one"]})
+        await store.replace_corpus(corpus, by=shadow)
+        assert texts(await store.search(query("one", corpus))) == ["one"]
+
+    async def test_what_cannot_take_a_corpus_s_place_leaves_it(self, store: Store, corpus: CorpusKey) -> None:
+        await filled(store, corpus, {"d": ["one"]})
+        foreign = CorpusKey(f"{corpus.tenant}-other", corpus.corpus_id)
+        await filled(store, foreign, {"d": ["theirs"]})
+        with pytest.raises(CorpusUnknown):
+            await store.replace_corpus(corpus, by=CorpusKey(corpus.tenant, "unknown"))
+        for wrong in (corpus, foreign):
+            with pytest.raises(ValueError, match="place"):
+                await store.replace_corpus(corpus, by=wrong)
+        assert texts(await store.search(query("one", corpus))) == ["one"]
+        assert texts(await store.search(query("one", foreign))) == ["theirs"]
+
+    async def test_a_search_sees_the_one_corpus_or_the_other(self, store: Store, corpus: CorpusKey) -> None:
+        await filled(store, corpus, {"d": [f"text 0 {part}" for part in range(5)]})
+
+        async def replace_again_and_again() -> None:
+            for number in range(1, 11):
+                shadow = CorpusKey(corpus.tenant, f"shadow-{number}")
+                await filled(store, shadow, {"d": [f"text {number} {part}" for part in range(5)]})
+                await store.replace_corpus(corpus, by=shadow)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(replace_again_and_again)
+            for _ in range(30):
+                result = await store.search(query("text", corpus, mode=SearchMode.DENSE))
+                assert len({text.split()[1] for text in texts(result)}) == 1
+                assert len(result.hits) == 5
 
     async def test_versions_only_grow(self, store: Store, corpus: CorpusKey) -> None:
         other = CorpusKey(corpus.tenant, "other")

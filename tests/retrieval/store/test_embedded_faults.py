@@ -204,8 +204,8 @@ async def test_an_index_of_other_passages_is_noticed(tmp_path: Path) -> None:
         await filled(store, CORPUS, {"d": ["passage"]})
         await filled(store, CORPUS, {f"d{number}": content(number) for number in range(20)})
         await store.wait_applied(await store.delete_document(CORPUS, "d"))
-    shutil.rmtree(tmp_path / "one" / "index" / "1" / "data")
-    shutil.copytree(tmp_path / "two" / "index" / "1" / "data", tmp_path / "one" / "index" / "1" / "data")
+    shutil.rmtree(tmp_path / "one" / "index" / "1" / "data-0")
+    shutil.copytree(tmp_path / "two" / "index" / "1" / "data-0", tmp_path / "one" / "index" / "1" / "data-0")
     async with EmbeddedStore.open(tmp_path / "one") as store:
         assert await found_by_every_mode(store) == sorted(text for number in range(20) for text in content(number))
 

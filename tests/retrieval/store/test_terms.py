@@ -3,11 +3,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater_server.retrieval.store.fusion import best, fuse
-from headwater_server.retrieval.store.terms import passage_terms, query_terms
+from headwater_server.retrieval.store.terms import (
+    MOST_QUERY_WORDS,
+    analysis_languages,
+    detected_language,
+    passage_terms,
+    query_terms,
+)
 
 
 def test_inflections_and_case_make_one_term() -> None:
@@ -50,10 +56,54 @@ def test_every_text_has_terms_without_repetition_and_with_positive_weights(text:
         assert all(weight > 0 for weight in terms.weights)
 
 
-def test_what_both_rankings_have_comes_before_what_one_has() -> None:
-    fused = fuse([[(1, 9.0), (2, 8.0), (3, 7.0)], [(4, 0.9), (3, 0.8)]])
-    assert [row for row, _ in fused] == [3, 1, 4, 2]
+def test_a_passage_has_the_stems_of_its_language_and_a_query_those_of_all() -> None:
+    german = passage_terms("Die Häuser haben keine Gärten", language="de")
+    english = passage_terms("The houses have gardens", language="en")
+    asked = query_terms("Haus house", languages=["de", "en"])
+    assert set(asked.ids) & set(german.ids)
+    assert set(asked.ids) & set(english.ids)
+    assert not set(query_terms("Gärten", languages=["en"]).ids) & set(german.ids)
 
 
-def test_equal_scores_are_in_the_order_of_the_rows() -> None:
-    assert best([(3, 1.0), (1, 1.0), (2, 2.0)], depth=2) == [(2, 2.0), (1, 1.0)]
+def test_a_passage_without_a_language_has_that_which_is_detected() -> None:
+    text = "Die Häuser in der Stadt sind nicht neu und haben keine Gärten"
+    assert detected_language(text) == "de"
+    assert passage_terms(text) == passage_terms(text, language="de")
+
+
+def test_a_word_that_says_nothing_in_the_language_of_the_query_is_no_term_in_any() -> None:
+    assert query_terms("die Häuser und der Garten", languages=["de", "en"]) == query_terms(
+        "Häuser Garten", languages=["de", "en"]
+    )
+    assert query_terms("die", languages=["en"]).ids
+    assert not query_terms("die", languages=["de", "en"]).ids  # undecided: a stop word of any
+
+
+@pytest.mark.parametrize(
+    ("passage", "query"),
+    [
+        ("東京都の天気は晴れです", "天気"),
+        ("我们明天去北京大学", "北京"),
+        ("ภาษาไทยไม่มีช่องว่าง", "ไทย"),
+        ("서울에서 열리는 회의", "서울"),
+    ],
+)
+def test_scripts_without_spaces_are_found_by_a_part_of_what_is_written(passage: str, query: str) -> None:
+    assert set(query_terms(query).ids) <= set(passage_terms(passage).ids)
+
+
+def test_signs_inside_words_do_not_cut_them() -> None:
+    assert len(passage_terms("किताबें", language="hi").ids) == 1
+
+
+def test_the_words_of_a_query_are_bounded() -> None:
+    words = " ".join(f"word{number}" for number in range(5_000))
+    assert len(query_terms(words).ids) == MOST_QUERY_WORDS
+
+
+@pytest.mark.parametrize("language", sorted(analysis_languages()))
+@settings(max_examples=10)
+@given(text=st.text(max_size=100))
+def test_every_language_takes_every_text(language: str, text: str) -> None:
+    for terms in (passage_terms(text, language=language), query_terms(text, languages=[language, "en"])):
+        assert len(set(terms.ids)) == len(terms.ids) == len(terms.weights)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import pickle
 import resource
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, BinaryIO
 
 
 class Counting:
@@ -18,14 +21,19 @@ class Counting:
     def __init__(self) -> None:
         self.jobs = 0
 
-    def __call__(self, request: Any) -> Iterator[Any]:  # noqa: ARG002 (every task is given one)
+    def __call__(self, _request: Any, _file: BinaryIO | None, /) -> Iterator[bytes]:
         self.jobs += 1
-        yield self.jobs
-        yield os.getpid()
+        yield json.dumps(self.jobs).encode()
+        yield json.dumps(os.getpid()).encode()
 
 
-def behave(request: Any) -> Iterator[Any]:  # noqa: C901, PLR0912 (one case a way to behave)
-    """Does what the request says."""
+def behave(request: Any, file: BinaryIO | None, /) -> Iterator[bytes]:
+    """Does what the request says; each piece is JSON."""
+    for piece in _deeds(request, file):
+        yield piece if isinstance(piece, bytes) else json.dumps(piece).encode()
+
+
+def _deeds(request: Any, file: BinaryIO | None) -> Iterator[Any]:  # noqa: C901, PLR0912 (one case a way to behave)
     match request:
         case ("echo", *values):
             yield from values
@@ -63,8 +71,25 @@ def behave(request: Any) -> Iterator[Any]:  # noqa: C901, PLR0912 (one case a wa
             opened = []
             while True:
                 opened.append(open(os.devnull))  # noqa: PTH123, SIM115 (more than may be open is the point)
-        case "unpicklable":
-            yield lambda: None
+        case "unspeakable":
+            yield object()
+        case "read":
+            assert file is not None
+            yield file.read().decode()
+        case "chatter":
+            sys.stderr.write("last words of the worker\n")
+            os._exit(4)
+        case "gibberish":
+            _say(b"?" + b"no such message")
+            time.sleep(600)
+        case "pickle":
+            _say(b"P" + pickle.dumps(Bomb()))
+            time.sleep(600)
+        case "tirade":
+            _say(b"P" + b"x" * 80_000_000)
+            time.sleep(600)
+        case "environment":
+            yield dict(os.environ)
 
 
 class BrokenSetup:
@@ -73,5 +98,18 @@ class BrokenSetup:
     def __reduce__(self) -> Any:
         return sys.exit, (7,)
 
-    def __call__(self, request: Any) -> Iterator[Any]:
-        yield request
+    def __call__(self, _request: Any, _file: BinaryIO | None, /) -> Iterator[bytes]:
+        yield b""
+
+
+class Bomb:
+    """Goes off where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (66,)
+
+
+def _say(message: bytes) -> None:
+    """Speaks past the task's protocol, as code could that has taken over a worker: by the descriptor it was given."""
+    channel: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    channel.send_bytes(message)

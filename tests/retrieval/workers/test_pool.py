@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 
 from headwater_server.retrieval.workers.errors import (
     TaskRaised,
@@ -33,10 +35,17 @@ async def pool() -> AsyncGenerator[WorkerPool]:
         yield opened
 
 
-async def run(pool: WorkerPool, request: Any, *, silence: float = 60, total: float = 60) -> list[Any]:
+async def run(
+    pool: WorkerPool, request: Any, *, silence: float = 60, total: float = 60, file: Path | None = None
+) -> list[Any]:
     pieces: list[Any] = []
-    await pool.run(request, receive=pieces.append, silence_seconds=silence, total_seconds=total)
+    await pool.run(request, file=file, receive=into(pieces), silence_seconds=silence, total_seconds=total)
     return pieces
+
+
+def into(pieces: list[Any]) -> Callable[[bytes], None]:
+    """Puts the pieces of a result where they are looked at."""
+    return lambda data: pieces.append(json.loads(data))
 
 
 def is_alive(process: int) -> bool:
@@ -66,7 +75,7 @@ async def test_the_pieces_of_a_result_come_in_order(pool: WorkerPool) -> None:
 
 @pytest.mark.anyio
 async def test_a_large_piece_arrives_whole(pool: WorkerPool) -> None:
-    assert await run(pool, ("echo", b"x" * 30_000_000)) == [b"x" * 30_000_000]
+    assert await run(pool, ("echo", "x" * 30_000_000)) == ["x" * 30_000_000]
 
 
 @pytest.mark.anyio
@@ -100,7 +109,7 @@ async def test_jobs_share_as_many_workers_as_there_may_be() -> None:
 async def test_a_task_that_raises_costs_its_job_and_not_the_worker(pool: WorkerPool) -> None:
     pieces: list[Any] = []
     with pytest.raises(TaskRaised) as raised:
-        await pool.run("raise", receive=pieces.append, silence_seconds=60, total_seconds=60)
+        await pool.run("raise", receive=into(pieces), silence_seconds=60, total_seconds=60)
     assert pieces == ["begun"]
     assert raised.value.kind == "KeyError"
     assert "secret" not in str(raised.value)
@@ -132,7 +141,7 @@ async def test_a_worker_that_died_while_it_was_idle_is_replaced() -> None:
 async def test_a_worker_that_is_silent_too_long_is_killed(pool: WorkerPool) -> None:
     pieces: list[int] = []
     with pytest.raises(WorkerHung):
-        await pool.run("hang", receive=pieces.append, silence_seconds=1, total_seconds=60)
+        await pool.run("hang", receive=into(pieces), silence_seconds=1, total_seconds=60)
     assert not is_alive(pieces[0])
     assert await run(pool, ("echo", 1)) == [1]
 
@@ -147,9 +156,9 @@ async def test_a_worker_that_gives_signs_of_life_is_killed_when_it_takes_too_lon
 async def test_a_frozen_worker_is_killed(pool: WorkerPool) -> None:
     pieces: list[int] = []
 
-    def freeze(process: int) -> None:
-        pieces.append(process)
-        os.kill(process, signal.SIGSTOP)
+    def freeze(data: bytes) -> None:
+        pieces.append(json.loads(data))
+        os.kill(pieces[0], signal.SIGSTOP)
 
     with pytest.raises(WorkerHung):
         await pool.run("hang", receive=freeze, silence_seconds=1, total_seconds=60)
@@ -160,7 +169,7 @@ async def test_a_frozen_worker_is_killed(pool: WorkerPool) -> None:
 async def test_a_job_that_needs_too_much_memory_costs_its_worker(pool: WorkerPool) -> None:
     pieces: list[int] = []
     with pytest.raises(WorkerOutOfMemory):
-        await pool.run("gluttony", receive=pieces.append, silence_seconds=60, total_seconds=60)
+        await pool.run("gluttony", receive=into(pieces), silence_seconds=60, total_seconds=60)
     assert 0 < len(pieces) < 40
     assert await run(pool, ("echo", 1)) == [1]
 
@@ -183,7 +192,7 @@ async def test_workers_limit_themselves(pool: WorkerPool) -> None:
 @pytest.mark.anyio
 async def test_a_result_that_cannot_be_sent_costs_its_job(pool: WorkerPool) -> None:
     with pytest.raises(TaskRaised):
-        await run(pool, "unpicklable")
+        await run(pool, "unspeakable")
     assert await run(pool, ("echo", 1)) == [1]
 
 
@@ -193,7 +202,7 @@ async def test_a_cancelled_job_kills_its_worker_and_frees_its_place(pool: Worker
     async with anyio.create_task_group() as group:
 
         async def hang() -> None:
-            await pool.run("hang", receive=pieces.append, silence_seconds=60, total_seconds=60)
+            await pool.run("hang", receive=into(pieces), silence_seconds=60, total_seconds=60)
 
         group.start_soon(hang)
         await until(lambda: bool(pieces))
@@ -226,7 +235,7 @@ from headwater_server.retrieval.workers.pool import WorkerPool
 from tests.retrieval.workers import tasks
 
 def say(process):
-    print("worker", process, flush=True)
+    print("worker", process.decode(), flush=True)
 
 async def main():
     async with WorkerPool.open(tasks.behave, size=1, limits=WorkerLimits()) as pool:
@@ -243,6 +252,48 @@ def test_workers_end_with_a_parent_that_was_killed() -> None:
         assert is_alive(worker)
         parent.kill()
     anyio.run(until, lambda: not is_alive(worker))
+
+
+@pytest.mark.anyio
+async def test_a_job_is_given_its_file_to_read(pool: WorkerPool, tmp_path: Path) -> None:
+    (tmp_path / "document").write_text("thirty days of leave")
+    assert await run(pool, "read", file=tmp_path / "document") == ["thirty days of leave"]
+    with pytest.raises(FileNotFoundError):
+        await run(pool, "read", file=tmp_path / "missing")
+    assert await run(pool, ("echo", 1)) == [1]
+
+
+@pytest.mark.parametrize("request_", ["gibberish", "tirade"])
+@pytest.mark.anyio
+async def test_a_worker_that_cannot_be_understood_is_ended(pool: WorkerPool, request_: str) -> None:
+    with pytest.raises(WorkerDied):
+        await run(pool, request_, silence=60)
+    assert await run(pool, ("echo", 1)) == [1]
+
+
+@pytest.mark.anyio
+async def test_what_a_worker_says_is_never_run(pool: WorkerPool) -> None:
+    pieces: list[bytes] = []
+    with pytest.raises(WorkerHung):
+        await pool.run("pickle", receive=pieces.append, silence_seconds=2, total_seconds=60)
+    assert b"_exit" in pieces[0]
+
+
+@pytest.mark.anyio
+async def test_the_last_words_of_a_worker_go_to_the_log(pool: WorkerPool) -> None:
+    with structlog.testing.capture_logs() as logs, pytest.raises(WorkerDied, match="exit code 4"):
+        await run(pool, "chatter")
+    assert [entry["said"] for entry in logs if "said" in entry] == ["last words of the worker"]
+
+
+@pytest.mark.anyio
+async def test_a_worker_is_not_told_the_keys_of_the_service(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("HEADWATER_TOKENS__ACME", "canary")
+    (environment,) = await run(pool, "environment")
+    assert "PATH" in environment
+    assert "canary" not in str(environment)
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_a_pool_without_workers_is_refused() -> None:

@@ -160,7 +160,8 @@ type Corpus struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Labels of the caller's own; at most 64.
 	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The embedder that made the corpus's vectors. Set by the server when the corpus is created; a corpus never mixes embedders.
+	// The embedder that makes the corpus's vectors, `provider/model`, such as `builtin/all-MiniLM-L6-v2`; a corpus never mixes embedders. Set when the
+	// corpus is created, and changed by `ReembedCorpus` alone. Unset at creation: the server's default.
 	Embedder string `protobuf:"bytes,4,opt,name=embedder,proto3" json:"embedder,omitempty"`
 	// How many documents the corpus has, in every state.
 	DocumentCount int32 `protobuf:"varint,5,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
@@ -169,7 +170,15 @@ type Corpus struct {
 	// When the corpus was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the corpus itself (not its documents) was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How documents are split into passages. A change holds for documents that are imported after it, and for all after `ReembedCorpus`. Unset: the
+	// server's settings.
+	Splitting *SplittingOptions `protobuf:"bytes,9,opt,name=splitting,proto3" json:"splitting,omitempty"`
+	// The language whose stems and stop words lexical search uses, an ISO 639-1 code such as `en` or `de`. A change holds like one of `splitting`.
+	// Unset: detected in each passage.
+	Language string `protobuf:"bytes,10,opt,name=language,proto3" json:"language,omitempty"`
+	// How far `ReembedCorpus` has come. Unset while there is nothing to do.
+	Reembedding   *Reembedding `protobuf:"bytes,11,opt,name=reembedding,proto3" json:"reembedding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -260,6 +269,146 @@ func (x *Corpus) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Corpus) GetSplitting() *SplittingOptions {
+	if x != nil {
+		return x.Splitting
+	}
+	return nil
+}
+
+func (x *Corpus) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Corpus) GetReembedding() *Reembedding {
+	if x != nil {
+		return x.Reembedding
+	}
+	return nil
+}
+
+// SplittingOptions is how documents are split into passages.
+type SplittingOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many characters (Unicode code points) a passage has at most, 50 to 4,096. Unset (0): the server's setting, 1,000 by default.
+	MaxCharacters int32 `protobuf:"varint,1,opt,name=max_characters,json=maxCharacters,proto3" json:"max_characters,omitempty"`
+	// How many characters of a passage's end begin the next as well, at most half of `max_characters`. Unset: the server's setting, 0 by default.
+	OverlapCharacters *int32 `protobuf:"varint,2,opt,name=overlap_characters,json=overlapCharacters,proto3,oneof" json:"overlap_characters,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *SplittingOptions) Reset() {
+	*x = SplittingOptions{}
+	mi := &file_headwater_v1_document_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplittingOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplittingOptions) ProtoMessage() {}
+
+func (x *SplittingOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_headwater_v1_document_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplittingOptions.ProtoReflect.Descriptor instead.
+func (*SplittingOptions) Descriptor() ([]byte, []int) {
+	return file_headwater_v1_document_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SplittingOptions) GetMaxCharacters() int32 {
+	if x != nil {
+		return x.MaxCharacters
+	}
+	return 0
+}
+
+func (x *SplittingOptions) GetOverlapCharacters() int32 {
+	if x != nil && x.OverlapCharacters != nil {
+		return *x.OverlapCharacters
+	}
+	return 0
+}
+
+// Reembedding is how far the making of a corpus's vectors anew has come. Until it is done, the corpus is searched with the vectors it had.
+type Reembedding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The embedder that the corpus will have.
+	Embedder string `protobuf:"bytes,1,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	// How many of its documents are done: READY, or FAILED.
+	DoneDocuments int32 `protobuf:"varint,2,opt,name=done_documents,json=doneDocuments,proto3" json:"done_documents,omitempty"`
+	// How many documents there are to do in all.
+	DocumentCount int32 `protobuf:"varint,3,opt,name=document_count,json=documentCount,proto3" json:"document_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reembedding) Reset() {
+	*x = Reembedding{}
+	mi := &file_headwater_v1_document_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reembedding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reembedding) ProtoMessage() {}
+
+func (x *Reembedding) ProtoReflect() protoreflect.Message {
+	mi := &file_headwater_v1_document_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reembedding.ProtoReflect.Descriptor instead.
+func (*Reembedding) Descriptor() ([]byte, []int) {
+	return file_headwater_v1_document_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Reembedding) GetEmbedder() string {
+	if x != nil {
+		return x.Embedder
+	}
+	return ""
+}
+
+func (x *Reembedding) GetDoneDocuments() int32 {
+	if x != nil {
+		return x.DoneDocuments
+	}
+	return 0
+}
+
+func (x *Reembedding) GetDocumentCount() int32 {
+	if x != nil {
+		return x.DocumentCount
+	}
+	return 0
+}
+
 // Document is a file, or a text, in a corpus.
 type Document struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -296,7 +445,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_headwater_v1_document_proto_msgTypes[1]
+	mi := &file_headwater_v1_document_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +457,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_document_proto_msgTypes[1]
+	mi := &file_headwater_v1_document_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +470,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_document_proto_rawDescGZIP(), []int{1}
+	return file_headwater_v1_document_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Document) GetName() string {
@@ -430,7 +579,7 @@ type DocumentProgress struct {
 
 func (x *DocumentProgress) Reset() {
 	*x = DocumentProgress{}
-	mi := &file_headwater_v1_document_proto_msgTypes[2]
+	mi := &file_headwater_v1_document_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +591,7 @@ func (x *DocumentProgress) String() string {
 func (*DocumentProgress) ProtoMessage() {}
 
 func (x *DocumentProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_document_proto_msgTypes[2]
+	mi := &file_headwater_v1_document_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +604,7 @@ func (x *DocumentProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentProgress.ProtoReflect.Descriptor instead.
 func (*DocumentProgress) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_document_proto_rawDescGZIP(), []int{2}
+	return file_headwater_v1_document_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DocumentProgress) GetStage() DocumentStage {
@@ -483,22 +632,36 @@ var File_headwater_v1_document_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_document_proto_rawDesc = "" +
 	"\n" +
-	"\x1bheadwater/v1/document.proto\x12\fheadwater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/filter.proto\"\x9f\x04\n" +
+	"\x1bheadwater/v1/document.proto\x12\fheadwater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/filter.proto\"\xda\x05\n" +
 	"\x06Corpus\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe2A\x01\b\xbaH\x05r\x03(\x80\x01R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\vdisplayName\x12Q\n" +
-	"\x06labels\x18\x03 \x03(\v2 .headwater.v1.Corpus.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02R\x06labels\x12 \n" +
-	"\bembedder\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\bembedder\x12+\n" +
+	"\x06labels\x18\x03 \x03(\v2 .headwater.v1.Corpus.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02R\x06labels\x12(\n" +
+	"\bembedder\x18\x04 \x01(\tB\f\xe2A\x01\x05\xbaH\x05r\x03(\x80\x02R\bembedder\x12+\n" +
 	"\x0edocument_count\x18\x05 \x01(\x05B\x04\xe2A\x01\x03R\rdocumentCount\x12)\n" +
 	"\rpassage_count\x18\x06 \x01(\x05B\x04\xe2A\x01\x03R\fpassageCount\x12A\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\x1a9\n" +
+	"updateTime\x12<\n" +
+	"\tsplitting\x18\t \x01(\v2\x1e.headwater.v1.SplittingOptionsR\tsplitting\x120\n" +
+	"\blanguage\x18\n" +
+	" \x01(\tB\x14\xbaH\x11r\x0f2\r^([a-z]{2})?$R\blanguage\x12A\n" +
+	"\vreembedding\x18\v \x01(\v2\x19.headwater.v1.ReembeddingB\x04\xe2A\x01\x03R\vreembedding\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:8\xeaA5\n" +
-	"\x10headwater/Corpus\x12\x10corpora/{corpus}*\acorpora2\x06corpus\"\xb3\x06\n" +
+	"\x10headwater/Corpus\x12\x10corpora/{corpus}*\acorpora2\x06corpus\"\x9f\x01\n" +
+	"\x10SplittingOptions\x124\n" +
+	"\x0emax_characters\x18\x01 \x01(\x05B\r\xbaH\n" +
+	"\xd8\x01\x01\x1a\x05\x18\x80 (2R\rmaxCharacters\x12>\n" +
+	"\x12overlap_characters\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x80\x10(\x00H\x00R\x11overlapCharacters\x88\x01\x01B\x15\n" +
+	"\x13_overlap_characters\"w\n" +
+	"\vReembedding\x12\x1a\n" +
+	"\bembedder\x18\x01 \x01(\tR\bembedder\x12%\n" +
+	"\x0edone_documents\x18\x02 \x01(\x05R\rdoneDocuments\x12%\n" +
+	"\x0edocument_count\x18\x03 \x01(\x05R\rdocumentCount\"\xb3\x06\n" +
 	"\bDocument\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe2A\x01\b\xbaH\x05r\x03(\x80\x02R\x04name\x12\x1e\n" +
 	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05title\x12\x1a\n" +
@@ -555,36 +718,40 @@ func file_headwater_v1_document_proto_rawDescGZIP() []byte {
 }
 
 var file_headwater_v1_document_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_headwater_v1_document_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_headwater_v1_document_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_headwater_v1_document_proto_goTypes = []any{
 	(DocumentState)(0),            // 0: headwater.v1.DocumentState
 	(DocumentStage)(0),            // 1: headwater.v1.DocumentStage
 	(*Corpus)(nil),                // 2: headwater.v1.Corpus
-	(*Document)(nil),              // 3: headwater.v1.Document
-	(*DocumentProgress)(nil),      // 4: headwater.v1.DocumentProgress
-	nil,                           // 5: headwater.v1.Corpus.LabelsEntry
-	nil,                           // 6: headwater.v1.Document.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 8: google.rpc.Status
-	(*MetadataValue)(nil),         // 9: headwater.v1.MetadataValue
+	(*SplittingOptions)(nil),      // 3: headwater.v1.SplittingOptions
+	(*Reembedding)(nil),           // 4: headwater.v1.Reembedding
+	(*Document)(nil),              // 5: headwater.v1.Document
+	(*DocumentProgress)(nil),      // 6: headwater.v1.DocumentProgress
+	nil,                           // 7: headwater.v1.Corpus.LabelsEntry
+	nil,                           // 8: headwater.v1.Document.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 10: google.rpc.Status
+	(*MetadataValue)(nil),         // 11: headwater.v1.MetadataValue
 }
 var file_headwater_v1_document_proto_depIdxs = []int32{
-	5,  // 0: headwater.v1.Corpus.labels:type_name -> headwater.v1.Corpus.LabelsEntry
-	7,  // 1: headwater.v1.Corpus.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: headwater.v1.Corpus.update_time:type_name -> google.protobuf.Timestamp
-	6,  // 3: headwater.v1.Document.metadata:type_name -> headwater.v1.Document.MetadataEntry
-	0,  // 4: headwater.v1.Document.state:type_name -> headwater.v1.DocumentState
-	4,  // 5: headwater.v1.Document.progress:type_name -> headwater.v1.DocumentProgress
-	8,  // 6: headwater.v1.Document.error:type_name -> google.rpc.Status
-	7,  // 7: headwater.v1.Document.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 8: headwater.v1.Document.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: headwater.v1.DocumentProgress.stage:type_name -> headwater.v1.DocumentStage
-	9,  // 10: headwater.v1.Document.MetadataEntry.value:type_name -> headwater.v1.MetadataValue
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	7,  // 0: headwater.v1.Corpus.labels:type_name -> headwater.v1.Corpus.LabelsEntry
+	9,  // 1: headwater.v1.Corpus.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: headwater.v1.Corpus.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 3: headwater.v1.Corpus.splitting:type_name -> headwater.v1.SplittingOptions
+	4,  // 4: headwater.v1.Corpus.reembedding:type_name -> headwater.v1.Reembedding
+	8,  // 5: headwater.v1.Document.metadata:type_name -> headwater.v1.Document.MetadataEntry
+	0,  // 6: headwater.v1.Document.state:type_name -> headwater.v1.DocumentState
+	6,  // 7: headwater.v1.Document.progress:type_name -> headwater.v1.DocumentProgress
+	10, // 8: headwater.v1.Document.error:type_name -> google.rpc.Status
+	9,  // 9: headwater.v1.Document.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 10: headwater.v1.Document.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: headwater.v1.DocumentProgress.stage:type_name -> headwater.v1.DocumentStage
+	11, // 12: headwater.v1.Document.MetadataEntry.value:type_name -> headwater.v1.MetadataValue
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_headwater_v1_document_proto_init() }
@@ -593,13 +760,14 @@ func file_headwater_v1_document_proto_init() {
 		return
 	}
 	file_headwater_v1_filter_proto_init()
+	file_headwater_v1_document_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_headwater_v1_document_proto_rawDesc), len(file_headwater_v1_document_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

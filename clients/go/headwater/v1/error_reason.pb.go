@@ -36,14 +36,13 @@ const (
 	//
 	//	{"reason":"CHAT_BUSY","domain":"headwater","metadata":{"chat":"chats/5f0c","answer":"answers/9a1b"}}
 	ErrorReason_ERROR_REASON_CHAT_BUSY ErrorReason = 1
-	// The request_id belongs to a request with other content. Status INVALID_ARGUMENT; ALREADY_EXISTS where the same request
-	// is running and this server cannot attach to it. Send a new UUID.
+	// The request_id belongs to a request with other content. Status INVALID_ARGUMENT. Send a new UUID.
 	//
 	// Example:
 	//
 	//	{"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 2
-	// The caller has more of a running answer than the server. Status ABORTED. Ask again with a new request_id.
+	// The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
 	//
 	// Example:
 	//

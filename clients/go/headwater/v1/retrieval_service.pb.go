@@ -250,7 +250,7 @@ type UpdateCorpusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The corpus, with its name. Required.
 	Corpus *Corpus `protobuf:"bytes,1,opt,name=corpus,proto3" json:"corpus,omitempty"`
-	// Which fields to change: display_name, labels. Unset: those of them that are set.
+	// Which fields to change: display_name, labels, splitting, language. Unset: those of them that are set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -355,6 +355,61 @@ func (x *DeleteCorpusRequest) GetForce() bool {
 	return false
 }
 
+// ReembedCorpusRequest says which corpus to embed anew.
+type ReembedCorpusRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name, `corpora/{corpus}`. Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The embedder to use, `provider/model`. Unset: the server's default.
+	Embedder      string `protobuf:"bytes,2,opt,name=embedder,proto3" json:"embedder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReembedCorpusRequest) Reset() {
+	*x = ReembedCorpusRequest{}
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReembedCorpusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReembedCorpusRequest) ProtoMessage() {}
+
+func (x *ReembedCorpusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReembedCorpusRequest.ProtoReflect.Descriptor instead.
+func (*ReembedCorpusRequest) Descriptor() ([]byte, []int) {
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReembedCorpusRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReembedCorpusRequest) GetEmbedder() string {
+	if x != nil {
+		return x.Embedder
+	}
+	return ""
+}
+
 // ImportDocumentRequest is one message of an upload.
 type ImportDocumentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -371,7 +426,7 @@ type ImportDocumentRequest struct {
 
 func (x *ImportDocumentRequest) Reset() {
 	*x = ImportDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[6]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +438,7 @@ func (x *ImportDocumentRequest) String() string {
 func (*ImportDocumentRequest) ProtoMessage() {}
 
 func (x *ImportDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[6]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +451,7 @@ func (x *ImportDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ImportDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{6}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ImportDocumentRequest) GetPart() isImportDocumentRequest_Part {
@@ -464,7 +519,7 @@ type ImportDocumentHeader struct {
 
 func (x *ImportDocumentHeader) Reset() {
 	*x = ImportDocumentHeader{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[7]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +531,7 @@ func (x *ImportDocumentHeader) String() string {
 func (*ImportDocumentHeader) ProtoMessage() {}
 
 func (x *ImportDocumentHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[7]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +544,7 @@ func (x *ImportDocumentHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportDocumentHeader.ProtoReflect.Descriptor instead.
 func (*ImportDocumentHeader) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{7}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ImportDocumentHeader) GetParent() string {
@@ -551,7 +606,7 @@ type ImportDocumentResponse struct {
 
 func (x *ImportDocumentResponse) Reset() {
 	*x = ImportDocumentResponse{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[8]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +618,7 @@ func (x *ImportDocumentResponse) String() string {
 func (*ImportDocumentResponse) ProtoMessage() {}
 
 func (x *ImportDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[8]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +631,7 @@ func (x *ImportDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ImportDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{8}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ImportDocumentResponse) GetEvent() isImportDocumentResponse_Event {
@@ -657,7 +712,7 @@ type CreateDocumentRequest struct {
 
 func (x *CreateDocumentRequest) Reset() {
 	*x = CreateDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[9]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +724,7 @@ func (x *CreateDocumentRequest) String() string {
 func (*CreateDocumentRequest) ProtoMessage() {}
 
 func (x *CreateDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[9]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +737,7 @@ func (x *CreateDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDocumentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{9}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateDocumentRequest) GetParent() string {
@@ -731,7 +786,7 @@ type WatchDocumentRequest struct {
 
 func (x *WatchDocumentRequest) Reset() {
 	*x = WatchDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[10]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +798,7 @@ func (x *WatchDocumentRequest) String() string {
 func (*WatchDocumentRequest) ProtoMessage() {}
 
 func (x *WatchDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[10]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +811,7 @@ func (x *WatchDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDocumentRequest.ProtoReflect.Descriptor instead.
 func (*WatchDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{10}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchDocumentRequest) GetName() string {
@@ -782,7 +837,7 @@ type WatchDocumentResponse struct {
 
 func (x *WatchDocumentResponse) Reset() {
 	*x = WatchDocumentResponse{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[11]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +849,7 @@ func (x *WatchDocumentResponse) String() string {
 func (*WatchDocumentResponse) ProtoMessage() {}
 
 func (x *WatchDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[11]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +862,7 @@ func (x *WatchDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDocumentResponse.ProtoReflect.Descriptor instead.
 func (*WatchDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{11}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchDocumentResponse) GetEvent() isWatchDocumentResponse_Event {
@@ -864,7 +919,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[12]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +931,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[12]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +944,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{12}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetDocumentRequest) GetName() string {
@@ -914,7 +969,7 @@ type ListDocumentsRequest struct {
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[13]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +981,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[13]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +994,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{13}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListDocumentsRequest) GetParent() string {
@@ -976,7 +1031,7 @@ type ListDocumentsResponse struct {
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[14]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1043,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[14]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1056,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{14}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -1031,7 +1086,7 @@ type UpdateDocumentRequest struct {
 
 func (x *UpdateDocumentRequest) Reset() {
 	*x = UpdateDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[15]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1098,7 @@ func (x *UpdateDocumentRequest) String() string {
 func (*UpdateDocumentRequest) ProtoMessage() {}
 
 func (x *UpdateDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[15]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1111,7 @@ func (x *UpdateDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDocumentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{15}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateDocumentRequest) GetDocument() *Document {
@@ -1084,7 +1139,7 @@ type DeleteDocumentRequest struct {
 
 func (x *DeleteDocumentRequest) Reset() {
 	*x = DeleteDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[16]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1151,7 @@ func (x *DeleteDocumentRequest) String() string {
 func (*DeleteDocumentRequest) ProtoMessage() {}
 
 func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[16]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1164,7 @@ func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{16}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteDocumentRequest) GetName() string {
@@ -1130,7 +1185,7 @@ type DownloadDocumentRequest struct {
 
 func (x *DownloadDocumentRequest) Reset() {
 	*x = DownloadDocumentRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[17]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1197,7 @@ func (x *DownloadDocumentRequest) String() string {
 func (*DownloadDocumentRequest) ProtoMessage() {}
 
 func (x *DownloadDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[17]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1210,7 @@ func (x *DownloadDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DownloadDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{17}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DownloadDocumentRequest) GetName() string {
@@ -1182,7 +1237,7 @@ type DownloadDocumentResponse struct {
 
 func (x *DownloadDocumentResponse) Reset() {
 	*x = DownloadDocumentResponse{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[18]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1249,7 @@ func (x *DownloadDocumentResponse) String() string {
 func (*DownloadDocumentResponse) ProtoMessage() {}
 
 func (x *DownloadDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[18]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1262,7 @@ func (x *DownloadDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadDocumentResponse.ProtoReflect.Descriptor instead.
 func (*DownloadDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{18}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DownloadDocumentResponse) GetPart() isDownloadDocumentResponse_Part {
@@ -1282,7 +1337,7 @@ type DownloadComplete struct {
 
 func (x *DownloadComplete) Reset() {
 	*x = DownloadComplete{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[19]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1349,7 @@ func (x *DownloadComplete) String() string {
 func (*DownloadComplete) ProtoMessage() {}
 
 func (x *DownloadComplete) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[19]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1362,7 @@ func (x *DownloadComplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadComplete.ProtoReflect.Descriptor instead.
 func (*DownloadComplete) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{19}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DownloadComplete) GetSizeBytes() int32 {
@@ -1335,7 +1390,7 @@ type RetrieveRequest struct {
 
 func (x *RetrieveRequest) Reset() {
 	*x = RetrieveRequest{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[20]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1402,7 @@ func (x *RetrieveRequest) String() string {
 func (*RetrieveRequest) ProtoMessage() {}
 
 func (x *RetrieveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[20]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1415,7 @@ func (x *RetrieveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrieveRequest.ProtoReflect.Descriptor instead.
 func (*RetrieveRequest) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{20}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetrieveRequest) GetOptions() *RetrievalOptions {
@@ -1383,7 +1438,7 @@ type RetrieveResponse struct {
 
 func (x *RetrieveResponse) Reset() {
 	*x = RetrieveResponse{}
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[21]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1450,7 @@ func (x *RetrieveResponse) String() string {
 func (*RetrieveResponse) ProtoMessage() {}
 
 func (x *RetrieveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[21]
+	mi := &file_headwater_v1_retrieval_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1463,7 @@ func (x *RetrieveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetrieveResponse.ProtoReflect.Descriptor instead.
 func (*RetrieveResponse) Descriptor() ([]byte, []int) {
-	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{21}
+	return file_headwater_v1_retrieval_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetrieveResponse) GetSources() []*Source {
@@ -1453,6 +1508,9 @@ const file_headwater_v1_retrieval_service_proto_rawDesc = "" +
 	"\x13DeleteCorpusRequest\x12I\n" +
 	"\x04name\x18\x01 \x01(\tB5\xe2A\x01\x02\xbaH.r,2*^corpora/[A-Za-z0-9][A-Za-z0-9._~-]{0,62}$R\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x87\x01\n" +
+	"\x14ReembedCorpusRequest\x12I\n" +
+	"\x04name\x18\x01 \x01(\tB5\xe2A\x01\x02\xbaH.r,2*^corpora/[A-Za-z0-9][A-Za-z0-9._~-]{0,62}$R\x04name\x12$\n" +
+	"\bembedder\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bembedder\"\x87\x01\n" +
 	"\x15ImportDocumentRequest\x12<\n" +
 	"\x06header\x18\x01 \x01(\v2\".headwater.v1.ImportDocumentHeaderH\x00R\x06header\x12!\n" +
 	"\x04data\x18\x02 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80@H\x00R\x04dataB\r\n" +
@@ -1522,13 +1580,14 @@ const file_headwater_v1_retrieval_service_proto_rawDesc = "" +
 	"\asources\x18\x01 \x03(\v2\x14.headwater.v1.SourceR\asources\x12A\n" +
 	"\n" +
 	"statistics\x18\x02 \x01(\v2!.headwater.v1.RetrievalStatisticsR\n" +
-	"statistics2\x92\r\n" +
+	"statistics2\x86\x0e\n" +
 	"\x10RetrievalService\x12d\n" +
 	"\fCreateCorpus\x12!.headwater.v1.CreateCorpusRequest\x1a\x14.headwater.v1.Corpus\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06corpus\"\v/v1/corpora\x12_\n" +
 	"\tGetCorpus\x12\x1e.headwater.v1.GetCorpusRequest\x1a\x14.headwater.v1.Corpus\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=corpora/*}\x12g\n" +
 	"\vListCorpora\x12 .headwater.v1.ListCorporaRequest\x1a!.headwater.v1.ListCorporaResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/corpora\x12t\n" +
 	"\fUpdateCorpus\x12!.headwater.v1.UpdateCorpusRequest\x1a\x14.headwater.v1.Corpus\"+\x82\xd3\xe4\x93\x02%:\x06corpus2\x1b/v1/{corpus.name=corpora/*}\x12g\n" +
-	"\fDeleteCorpus\x12!.headwater.v1.DeleteCorpusRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=corpora/*}\x12a\n" +
+	"\fDeleteCorpus\x12!.headwater.v1.DeleteCorpusRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=corpora/*}\x12r\n" +
+	"\rReembedCorpus\x12\".headwater.v1.ReembedCorpusRequest\x1a\x14.headwater.v1.Corpus\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=corpora/*}:reembed\x12a\n" +
 	"\x0eImportDocument\x12#.headwater.v1.ImportDocumentRequest\x1a$.headwater.v1.ImportDocumentResponse\"\x00(\x010\x01\x12z\n" +
 	"\x0eCreateDocument\x12#.headwater.v1.CreateDocumentRequest\x1a\x16.headwater.v1.Document\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{parent=corpora/*}/documents\x12\x8a\x01\n" +
 	"\rWatchDocument\x12\".headwater.v1.WatchDocumentRequest\x1a#.headwater.v1.WatchDocumentResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/{name=corpora/*/documents/*}:watch0\x01\x12q\n" +
@@ -1552,7 +1611,7 @@ func file_headwater_v1_retrieval_service_proto_rawDescGZIP() []byte {
 	return file_headwater_v1_retrieval_service_proto_rawDescData
 }
 
-var file_headwater_v1_retrieval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_headwater_v1_retrieval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_headwater_v1_retrieval_service_proto_goTypes = []any{
 	(*CreateCorpusRequest)(nil),      // 0: headwater.v1.CreateCorpusRequest
 	(*GetCorpusRequest)(nil),         // 1: headwater.v1.GetCorpusRequest
@@ -1560,81 +1619,84 @@ var file_headwater_v1_retrieval_service_proto_goTypes = []any{
 	(*ListCorporaResponse)(nil),      // 3: headwater.v1.ListCorporaResponse
 	(*UpdateCorpusRequest)(nil),      // 4: headwater.v1.UpdateCorpusRequest
 	(*DeleteCorpusRequest)(nil),      // 5: headwater.v1.DeleteCorpusRequest
-	(*ImportDocumentRequest)(nil),    // 6: headwater.v1.ImportDocumentRequest
-	(*ImportDocumentHeader)(nil),     // 7: headwater.v1.ImportDocumentHeader
-	(*ImportDocumentResponse)(nil),   // 8: headwater.v1.ImportDocumentResponse
-	(*CreateDocumentRequest)(nil),    // 9: headwater.v1.CreateDocumentRequest
-	(*WatchDocumentRequest)(nil),     // 10: headwater.v1.WatchDocumentRequest
-	(*WatchDocumentResponse)(nil),    // 11: headwater.v1.WatchDocumentResponse
-	(*GetDocumentRequest)(nil),       // 12: headwater.v1.GetDocumentRequest
-	(*ListDocumentsRequest)(nil),     // 13: headwater.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),    // 14: headwater.v1.ListDocumentsResponse
-	(*UpdateDocumentRequest)(nil),    // 15: headwater.v1.UpdateDocumentRequest
-	(*DeleteDocumentRequest)(nil),    // 16: headwater.v1.DeleteDocumentRequest
-	(*DownloadDocumentRequest)(nil),  // 17: headwater.v1.DownloadDocumentRequest
-	(*DownloadDocumentResponse)(nil), // 18: headwater.v1.DownloadDocumentResponse
-	(*DownloadComplete)(nil),         // 19: headwater.v1.DownloadComplete
-	(*RetrieveRequest)(nil),          // 20: headwater.v1.RetrieveRequest
-	(*RetrieveResponse)(nil),         // 21: headwater.v1.RetrieveResponse
-	(*Corpus)(nil),                   // 22: headwater.v1.Corpus
-	(*fieldmaskpb.FieldMask)(nil),    // 23: google.protobuf.FieldMask
-	(*Document)(nil),                 // 24: headwater.v1.Document
-	(*DocumentProgress)(nil),         // 25: headwater.v1.DocumentProgress
-	(*RetrievalOptions)(nil),         // 26: headwater.v1.RetrievalOptions
-	(*Source)(nil),                   // 27: headwater.v1.Source
-	(*RetrievalStatistics)(nil),      // 28: headwater.v1.RetrievalStatistics
-	(*emptypb.Empty)(nil),            // 29: google.protobuf.Empty
+	(*ReembedCorpusRequest)(nil),     // 6: headwater.v1.ReembedCorpusRequest
+	(*ImportDocumentRequest)(nil),    // 7: headwater.v1.ImportDocumentRequest
+	(*ImportDocumentHeader)(nil),     // 8: headwater.v1.ImportDocumentHeader
+	(*ImportDocumentResponse)(nil),   // 9: headwater.v1.ImportDocumentResponse
+	(*CreateDocumentRequest)(nil),    // 10: headwater.v1.CreateDocumentRequest
+	(*WatchDocumentRequest)(nil),     // 11: headwater.v1.WatchDocumentRequest
+	(*WatchDocumentResponse)(nil),    // 12: headwater.v1.WatchDocumentResponse
+	(*GetDocumentRequest)(nil),       // 13: headwater.v1.GetDocumentRequest
+	(*ListDocumentsRequest)(nil),     // 14: headwater.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),    // 15: headwater.v1.ListDocumentsResponse
+	(*UpdateDocumentRequest)(nil),    // 16: headwater.v1.UpdateDocumentRequest
+	(*DeleteDocumentRequest)(nil),    // 17: headwater.v1.DeleteDocumentRequest
+	(*DownloadDocumentRequest)(nil),  // 18: headwater.v1.DownloadDocumentRequest
+	(*DownloadDocumentResponse)(nil), // 19: headwater.v1.DownloadDocumentResponse
+	(*DownloadComplete)(nil),         // 20: headwater.v1.DownloadComplete
+	(*RetrieveRequest)(nil),          // 21: headwater.v1.RetrieveRequest
+	(*RetrieveResponse)(nil),         // 22: headwater.v1.RetrieveResponse
+	(*Corpus)(nil),                   // 23: headwater.v1.Corpus
+	(*fieldmaskpb.FieldMask)(nil),    // 24: google.protobuf.FieldMask
+	(*Document)(nil),                 // 25: headwater.v1.Document
+	(*DocumentProgress)(nil),         // 26: headwater.v1.DocumentProgress
+	(*RetrievalOptions)(nil),         // 27: headwater.v1.RetrievalOptions
+	(*Source)(nil),                   // 28: headwater.v1.Source
+	(*RetrievalStatistics)(nil),      // 29: headwater.v1.RetrievalStatistics
+	(*emptypb.Empty)(nil),            // 30: google.protobuf.Empty
 }
 var file_headwater_v1_retrieval_service_proto_depIdxs = []int32{
-	22, // 0: headwater.v1.CreateCorpusRequest.corpus:type_name -> headwater.v1.Corpus
-	22, // 1: headwater.v1.ListCorporaResponse.corpora:type_name -> headwater.v1.Corpus
-	22, // 2: headwater.v1.UpdateCorpusRequest.corpus:type_name -> headwater.v1.Corpus
-	23, // 3: headwater.v1.UpdateCorpusRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7,  // 4: headwater.v1.ImportDocumentRequest.header:type_name -> headwater.v1.ImportDocumentHeader
-	24, // 5: headwater.v1.ImportDocumentHeader.document:type_name -> headwater.v1.Document
-	25, // 6: headwater.v1.ImportDocumentResponse.progress:type_name -> headwater.v1.DocumentProgress
-	24, // 7: headwater.v1.ImportDocumentResponse.document:type_name -> headwater.v1.Document
-	24, // 8: headwater.v1.CreateDocumentRequest.document:type_name -> headwater.v1.Document
-	25, // 9: headwater.v1.WatchDocumentResponse.progress:type_name -> headwater.v1.DocumentProgress
-	24, // 10: headwater.v1.WatchDocumentResponse.document:type_name -> headwater.v1.Document
-	24, // 11: headwater.v1.ListDocumentsResponse.documents:type_name -> headwater.v1.Document
-	24, // 12: headwater.v1.UpdateDocumentRequest.document:type_name -> headwater.v1.Document
-	23, // 13: headwater.v1.UpdateDocumentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 14: headwater.v1.DownloadDocumentResponse.document:type_name -> headwater.v1.Document
-	19, // 15: headwater.v1.DownloadDocumentResponse.complete:type_name -> headwater.v1.DownloadComplete
-	26, // 16: headwater.v1.RetrieveRequest.options:type_name -> headwater.v1.RetrievalOptions
-	27, // 17: headwater.v1.RetrieveResponse.sources:type_name -> headwater.v1.Source
-	28, // 18: headwater.v1.RetrieveResponse.statistics:type_name -> headwater.v1.RetrievalStatistics
+	23, // 0: headwater.v1.CreateCorpusRequest.corpus:type_name -> headwater.v1.Corpus
+	23, // 1: headwater.v1.ListCorporaResponse.corpora:type_name -> headwater.v1.Corpus
+	23, // 2: headwater.v1.UpdateCorpusRequest.corpus:type_name -> headwater.v1.Corpus
+	24, // 3: headwater.v1.UpdateCorpusRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 4: headwater.v1.ImportDocumentRequest.header:type_name -> headwater.v1.ImportDocumentHeader
+	25, // 5: headwater.v1.ImportDocumentHeader.document:type_name -> headwater.v1.Document
+	26, // 6: headwater.v1.ImportDocumentResponse.progress:type_name -> headwater.v1.DocumentProgress
+	25, // 7: headwater.v1.ImportDocumentResponse.document:type_name -> headwater.v1.Document
+	25, // 8: headwater.v1.CreateDocumentRequest.document:type_name -> headwater.v1.Document
+	26, // 9: headwater.v1.WatchDocumentResponse.progress:type_name -> headwater.v1.DocumentProgress
+	25, // 10: headwater.v1.WatchDocumentResponse.document:type_name -> headwater.v1.Document
+	25, // 11: headwater.v1.ListDocumentsResponse.documents:type_name -> headwater.v1.Document
+	25, // 12: headwater.v1.UpdateDocumentRequest.document:type_name -> headwater.v1.Document
+	24, // 13: headwater.v1.UpdateDocumentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 14: headwater.v1.DownloadDocumentResponse.document:type_name -> headwater.v1.Document
+	20, // 15: headwater.v1.DownloadDocumentResponse.complete:type_name -> headwater.v1.DownloadComplete
+	27, // 16: headwater.v1.RetrieveRequest.options:type_name -> headwater.v1.RetrievalOptions
+	28, // 17: headwater.v1.RetrieveResponse.sources:type_name -> headwater.v1.Source
+	29, // 18: headwater.v1.RetrieveResponse.statistics:type_name -> headwater.v1.RetrievalStatistics
 	0,  // 19: headwater.v1.RetrievalService.CreateCorpus:input_type -> headwater.v1.CreateCorpusRequest
 	1,  // 20: headwater.v1.RetrievalService.GetCorpus:input_type -> headwater.v1.GetCorpusRequest
 	2,  // 21: headwater.v1.RetrievalService.ListCorpora:input_type -> headwater.v1.ListCorporaRequest
 	4,  // 22: headwater.v1.RetrievalService.UpdateCorpus:input_type -> headwater.v1.UpdateCorpusRequest
 	5,  // 23: headwater.v1.RetrievalService.DeleteCorpus:input_type -> headwater.v1.DeleteCorpusRequest
-	6,  // 24: headwater.v1.RetrievalService.ImportDocument:input_type -> headwater.v1.ImportDocumentRequest
-	9,  // 25: headwater.v1.RetrievalService.CreateDocument:input_type -> headwater.v1.CreateDocumentRequest
-	10, // 26: headwater.v1.RetrievalService.WatchDocument:input_type -> headwater.v1.WatchDocumentRequest
-	12, // 27: headwater.v1.RetrievalService.GetDocument:input_type -> headwater.v1.GetDocumentRequest
-	13, // 28: headwater.v1.RetrievalService.ListDocuments:input_type -> headwater.v1.ListDocumentsRequest
-	15, // 29: headwater.v1.RetrievalService.UpdateDocument:input_type -> headwater.v1.UpdateDocumentRequest
-	16, // 30: headwater.v1.RetrievalService.DeleteDocument:input_type -> headwater.v1.DeleteDocumentRequest
-	17, // 31: headwater.v1.RetrievalService.DownloadDocument:input_type -> headwater.v1.DownloadDocumentRequest
-	20, // 32: headwater.v1.RetrievalService.Retrieve:input_type -> headwater.v1.RetrieveRequest
-	22, // 33: headwater.v1.RetrievalService.CreateCorpus:output_type -> headwater.v1.Corpus
-	22, // 34: headwater.v1.RetrievalService.GetCorpus:output_type -> headwater.v1.Corpus
-	3,  // 35: headwater.v1.RetrievalService.ListCorpora:output_type -> headwater.v1.ListCorporaResponse
-	22, // 36: headwater.v1.RetrievalService.UpdateCorpus:output_type -> headwater.v1.Corpus
-	29, // 37: headwater.v1.RetrievalService.DeleteCorpus:output_type -> google.protobuf.Empty
-	8,  // 38: headwater.v1.RetrievalService.ImportDocument:output_type -> headwater.v1.ImportDocumentResponse
-	24, // 39: headwater.v1.RetrievalService.CreateDocument:output_type -> headwater.v1.Document
-	11, // 40: headwater.v1.RetrievalService.WatchDocument:output_type -> headwater.v1.WatchDocumentResponse
-	24, // 41: headwater.v1.RetrievalService.GetDocument:output_type -> headwater.v1.Document
-	14, // 42: headwater.v1.RetrievalService.ListDocuments:output_type -> headwater.v1.ListDocumentsResponse
-	24, // 43: headwater.v1.RetrievalService.UpdateDocument:output_type -> headwater.v1.Document
-	29, // 44: headwater.v1.RetrievalService.DeleteDocument:output_type -> google.protobuf.Empty
-	18, // 45: headwater.v1.RetrievalService.DownloadDocument:output_type -> headwater.v1.DownloadDocumentResponse
-	21, // 46: headwater.v1.RetrievalService.Retrieve:output_type -> headwater.v1.RetrieveResponse
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
+	6,  // 24: headwater.v1.RetrievalService.ReembedCorpus:input_type -> headwater.v1.ReembedCorpusRequest
+	7,  // 25: headwater.v1.RetrievalService.ImportDocument:input_type -> headwater.v1.ImportDocumentRequest
+	10, // 26: headwater.v1.RetrievalService.CreateDocument:input_type -> headwater.v1.CreateDocumentRequest
+	11, // 27: headwater.v1.RetrievalService.WatchDocument:input_type -> headwater.v1.WatchDocumentRequest
+	13, // 28: headwater.v1.RetrievalService.GetDocument:input_type -> headwater.v1.GetDocumentRequest
+	14, // 29: headwater.v1.RetrievalService.ListDocuments:input_type -> headwater.v1.ListDocumentsRequest
+	16, // 30: headwater.v1.RetrievalService.UpdateDocument:input_type -> headwater.v1.UpdateDocumentRequest
+	17, // 31: headwater.v1.RetrievalService.DeleteDocument:input_type -> headwater.v1.DeleteDocumentRequest
+	18, // 32: headwater.v1.RetrievalService.DownloadDocument:input_type -> headwater.v1.DownloadDocumentRequest
+	21, // 33: headwater.v1.RetrievalService.Retrieve:input_type -> headwater.v1.RetrieveRequest
+	23, // 34: headwater.v1.RetrievalService.CreateCorpus:output_type -> headwater.v1.Corpus
+	23, // 35: headwater.v1.RetrievalService.GetCorpus:output_type -> headwater.v1.Corpus
+	3,  // 36: headwater.v1.RetrievalService.ListCorpora:output_type -> headwater.v1.ListCorporaResponse
+	23, // 37: headwater.v1.RetrievalService.UpdateCorpus:output_type -> headwater.v1.Corpus
+	30, // 38: headwater.v1.RetrievalService.DeleteCorpus:output_type -> google.protobuf.Empty
+	23, // 39: headwater.v1.RetrievalService.ReembedCorpus:output_type -> headwater.v1.Corpus
+	9,  // 40: headwater.v1.RetrievalService.ImportDocument:output_type -> headwater.v1.ImportDocumentResponse
+	25, // 41: headwater.v1.RetrievalService.CreateDocument:output_type -> headwater.v1.Document
+	12, // 42: headwater.v1.RetrievalService.WatchDocument:output_type -> headwater.v1.WatchDocumentResponse
+	25, // 43: headwater.v1.RetrievalService.GetDocument:output_type -> headwater.v1.Document
+	15, // 44: headwater.v1.RetrievalService.ListDocuments:output_type -> headwater.v1.ListDocumentsResponse
+	25, // 45: headwater.v1.RetrievalService.UpdateDocument:output_type -> headwater.v1.Document
+	30, // 46: headwater.v1.RetrievalService.DeleteDocument:output_type -> google.protobuf.Empty
+	19, // 47: headwater.v1.RetrievalService.DownloadDocument:output_type -> headwater.v1.DownloadDocumentResponse
+	22, // 48: headwater.v1.RetrievalService.Retrieve:output_type -> headwater.v1.RetrieveResponse
+	34, // [34:49] is the sub-list for method output_type
+	19, // [19:34] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -1647,20 +1709,20 @@ func file_headwater_v1_retrieval_service_proto_init() {
 	}
 	file_headwater_v1_document_proto_init()
 	file_headwater_v1_source_proto_init()
-	file_headwater_v1_retrieval_service_proto_msgTypes[6].OneofWrappers = []any{
+	file_headwater_v1_retrieval_service_proto_msgTypes[7].OneofWrappers = []any{
 		(*ImportDocumentRequest_Header)(nil),
 		(*ImportDocumentRequest_Data)(nil),
 	}
-	file_headwater_v1_retrieval_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_headwater_v1_retrieval_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*ImportDocumentResponse_CommittedBytes)(nil),
 		(*ImportDocumentResponse_Progress)(nil),
 		(*ImportDocumentResponse_Document)(nil),
 	}
-	file_headwater_v1_retrieval_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_headwater_v1_retrieval_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*WatchDocumentResponse_Progress)(nil),
 		(*WatchDocumentResponse_Document)(nil),
 	}
-	file_headwater_v1_retrieval_service_proto_msgTypes[18].OneofWrappers = []any{
+	file_headwater_v1_retrieval_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*DownloadDocumentResponse_Document)(nil),
 		(*DownloadDocumentResponse_Data)(nil),
 		(*DownloadDocumentResponse_Complete)(nil),
@@ -1671,7 +1733,7 @@ func file_headwater_v1_retrieval_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_headwater_v1_retrieval_service_proto_rawDesc), len(file_headwater_v1_retrieval_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	RetrievalService_ListCorpora_FullMethodName      = "/headwater.v1.RetrievalService/ListCorpora"
 	RetrievalService_UpdateCorpus_FullMethodName     = "/headwater.v1.RetrievalService/UpdateCorpus"
 	RetrievalService_DeleteCorpus_FullMethodName     = "/headwater.v1.RetrievalService/DeleteCorpus"
+	RetrievalService_ReembedCorpus_FullMethodName    = "/headwater.v1.RetrievalService/ReembedCorpus"
 	RetrievalService_ImportDocument_FullMethodName   = "/headwater.v1.RetrievalService/ImportDocument"
 	RetrievalService_CreateDocument_FullMethodName   = "/headwater.v1.RetrievalService/CreateDocument"
 	RetrievalService_WatchDocument_FullMethodName    = "/headwater.v1.RetrievalService/WatchDocument"
@@ -48,10 +49,14 @@ type RetrievalServiceClient interface {
 	GetCorpus(ctx context.Context, in *GetCorpusRequest, opts ...grpc.CallOption) (*Corpus, error)
 	// ListCorpora lists the caller's corpora, by name.
 	ListCorpora(ctx context.Context, in *ListCorporaRequest, opts ...grpc.CallOption) (*ListCorporaResponse, error)
-	// UpdateCorpus changes a corpus's display_name or labels.
+	// UpdateCorpus changes a corpus's display_name, labels, splitting or language.
 	UpdateCorpus(ctx context.Context, in *UpdateCorpusRequest, opts ...grpc.CallOption) (*Corpus, error)
 	// DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set.
 	DeleteCorpus(ctx context.Context, in *DeleteCorpusRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+	// as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+	// embedder while it runs, it goes on; for another, it begins anew.
+	ReembedCorpus(ctx context.Context, in *ReembedCorpusRequest, opts ...grpc.CallOption) (*Corpus, error)
 	// ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
 	// each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
 	// stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
@@ -131,6 +136,16 @@ func (c *retrievalServiceClient) DeleteCorpus(ctx context.Context, in *DeleteCor
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, RetrievalService_DeleteCorpus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *retrievalServiceClient) ReembedCorpus(ctx context.Context, in *ReembedCorpusRequest, opts ...grpc.CallOption) (*Corpus, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Corpus)
+	err := c.cc.Invoke(ctx, RetrievalService_ReembedCorpus_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -269,10 +284,14 @@ type RetrievalServiceServer interface {
 	GetCorpus(context.Context, *GetCorpusRequest) (*Corpus, error)
 	// ListCorpora lists the caller's corpora, by name.
 	ListCorpora(context.Context, *ListCorporaRequest) (*ListCorporaResponse, error)
-	// UpdateCorpus changes a corpus's display_name or labels.
+	// UpdateCorpus changes a corpus's display_name, labels, splitting or language.
 	UpdateCorpus(context.Context, *UpdateCorpusRequest) (*Corpus, error)
 	// DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set.
 	DeleteCorpus(context.Context, *DeleteCorpusRequest) (*emptypb.Empty, error)
+	// ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+	// as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+	// embedder while it runs, it goes on; for another, it begins anew.
+	ReembedCorpus(context.Context, *ReembedCorpusRequest) (*Corpus, error)
 	// ImportDocument uploads a document and waits until it can be found. The caller sends one `header`, then the content in `data` of at most 1 MiB
 	// each, and closes its side. Back come `committed_bytes` as the server takes them (the first before any data: where to start), `progress` for each
 	// stage, and last, with status OK, the `document`, READY or FAILED. Once the content is complete the document is durable: a caller that goes
@@ -322,6 +341,9 @@ func (UnimplementedRetrievalServiceServer) UpdateCorpus(context.Context, *Update
 }
 func (UnimplementedRetrievalServiceServer) DeleteCorpus(context.Context, *DeleteCorpusRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteCorpus not implemented")
+}
+func (UnimplementedRetrievalServiceServer) ReembedCorpus(context.Context, *ReembedCorpusRequest) (*Corpus, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReembedCorpus not implemented")
 }
 func (UnimplementedRetrievalServiceServer) ImportDocument(grpc.BidiStreamingServer[ImportDocumentRequest, ImportDocumentResponse]) error {
 	return status.Error(codes.Unimplemented, "method ImportDocument not implemented")
@@ -457,6 +479,24 @@ func _RetrievalService_DeleteCorpus_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RetrievalServiceServer).DeleteCorpus(ctx, req.(*DeleteCorpusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RetrievalService_ReembedCorpus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReembedCorpusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RetrievalServiceServer).ReembedCorpus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RetrievalService_ReembedCorpus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RetrievalServiceServer).ReembedCorpus(ctx, req.(*ReembedCorpusRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -617,6 +657,10 @@ var RetrievalService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteCorpus",
 			Handler:    _RetrievalService_DeleteCorpus_Handler,
+		},
+		{
+			MethodName: "ReembedCorpus",
+			Handler:    _RetrievalService_ReembedCorpus_Handler,
 		},
 		{
 			MethodName: "CreateDocument",

@@ -165,7 +165,10 @@ type Source struct {
 	// The cosine similarity of query and passage, −1 to 1. Unset where no embedding took part.
 	Cosine *float64 `protobuf:"fixed64,12,opt,name=cosine,proto3,oneof" json:"cosine,omitempty"`
 	// The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none.
-	Heading       string `protobuf:"bytes,13,opt,name=heading,proto3" json:"heading,omitempty"`
+	Heading string `protobuf:"bytes,13,opt,name=heading,proto3" json:"heading,omitempty"`
+	// How likely the passage is to be about the query, 0 to 1, estimated from the query and the passage alone: unlike `score` it can be compared between
+	// queries and corpora, and it is what `min_score` is about. Unset where no embedding took part.
+	Relevance     *float64 `protobuf:"fixed64,14,opt,name=relevance,proto3,oneof" json:"relevance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,6 +292,13 @@ func (x *Source) GetHeading() string {
 		return x.Heading
 	}
 	return ""
+}
+
+func (x *Source) GetRelevance() float64 {
+	if x != nil && x.Relevance != nil {
+		return *x.Relevance
+	}
+	return 0
 }
 
 // Location is where in a document a piece of text stands. Which kind it is depends on the document's format.
@@ -827,7 +837,7 @@ type RetrievalOptions struct {
 	Mode RetrievalMode `protobuf:"varint,4,opt,name=mode,proto3,enum=headwater.v1.RetrievalMode" json:"mode,omitempty"`
 	// How many sources at most, 1 to 100. Unset (0): the server's setting, 8 by default.
 	TopK int32 `protobuf:"varint,5,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
-	// The least cosine similarity of query and passage, −1 to 1. Unset: no limit. Refused with LEXICAL, which has none.
+	// The least `Source.relevance`, 0 to 1; a negative one is no limit. Unset: no limit. Refused with LEXICAL, which has none.
 	MinScore *float64 `protobuf:"fixed64,6,opt,name=min_score,json=minScore,proto3,oneof" json:"min_score,omitempty"`
 	// How many tokens (estimated, 4 bytes of UTF-8 each) the sources may have in all; the lowest ranked are left out first. Unset (0): no limit.
 	TokenBudget   int32 `protobuf:"varint,7,opt,name=token_budget,json=tokenBudget,proto3" json:"token_budget,omitempty"`
@@ -931,7 +941,13 @@ type RetrievalStatistics struct {
 	SearchTime *durationpb.Duration `protobuf:"bytes,6,opt,name=search_time,json=searchTime,proto3" json:"search_time,omitempty"`
 	// Whether the index had applied every acknowledged write of the corpora searched when the search began. False: some of the newest
 	// passages may be missing.
-	IndexCurrent  bool `protobuf:"varint,7,opt,name=index_current,json=indexCurrent,proto3" json:"index_current,omitempty"`
+	IndexCurrent bool `protobuf:"varint,7,opt,name=index_current,json=indexCurrent,proto3" json:"index_current,omitempty"`
+	// How many candidates were left out because a source that is ranked higher says nearly the same.
+	NearDuplicates int32 `protobuf:"varint,8,opt,name=near_duplicates,json=nearDuplicates,proto3" json:"near_duplicates,omitempty"`
+	// The reranker that gave the order, `provider/model`. Empty: none.
+	Reranker string `protobuf:"bytes,9,opt,name=reranker,proto3" json:"reranker,omitempty"`
+	// Time spent reranking. Zero where none took part.
+	RerankTime    *durationpb.Duration `protobuf:"bytes,10,opt,name=rerank_time,json=rerankTime,proto3" json:"rerank_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1015,11 +1031,32 @@ func (x *RetrievalStatistics) GetIndexCurrent() bool {
 	return false
 }
 
+func (x *RetrievalStatistics) GetNearDuplicates() int32 {
+	if x != nil {
+		return x.NearDuplicates
+	}
+	return 0
+}
+
+func (x *RetrievalStatistics) GetReranker() string {
+	if x != nil {
+		return x.Reranker
+	}
+	return ""
+}
+
+func (x *RetrievalStatistics) GetRerankTime() *durationpb.Duration {
+	if x != nil {
+		return x.RerankTime
+	}
+	return nil
+}
+
 var File_headwater_v1_source_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_source_proto_rawDesc = "" +
 	"\n" +
-	"\x19headwater/v1/source.proto\x12\fheadwater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19headwater/v1/filter.proto\"\xff\x04\n" +
+	"\x19headwater/v1/source.proto\x12\fheadwater.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19headwater/v1/filter.proto\"\xc9\x05\n" +
 	"\x06Source\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02(\x10R\x02id\x12\"\n" +
 	"\apassage\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\apassage\x12$\n" +
@@ -1034,12 +1071,15 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	" \x03(\v2\".headwater.v1.Source.MetadataEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\bmetadata\x12K\n" +
 	"\vdisposition\x18\v \x01(\x0e2\x1f.headwater.v1.SourceDispositionB\b\xbaH\x05\x82\x01\x02\x10\x01R\vdisposition\x12\x1b\n" +
 	"\x06cosine\x18\f \x01(\x01H\x01R\x06cosine\x88\x01\x01\x12\"\n" +
-	"\aheading\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80\bR\aheading\x1aX\n" +
+	"\aheading\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80\bR\aheading\x12:\n" +
+	"\trelevance\x18\x0e \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x02R\trelevance\x88\x01\x01\x1aX\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.headwater.v1.MetadataValueR\x05value:\x028\x01B\b\n" +
 	"\x06_scoreB\t\n" +
-	"\a_cosine\"\xe5\x02\n" +
+	"\a_cosineB\f\n" +
+	"\n" +
+	"_relevance\"\xe5\x02\n" +
 	"\bLocation\x128\n" +
 	"\n" +
 	"page_range\x18\x01 \x01(\v2\x17.headwater.v1.PageRangeH\x00R\tpageRange\x12\x1f\n" +
@@ -1071,7 +1111,7 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	"\n" +
 	"SourceList\x128\n" +
 	"\asources\x18\x01 \x03(\v2\x14.headwater.v1.SourceB\b\xbaH\x05\x92\x01\x02\x10dR\asources\"\r\n" +
-	"\vNoGrounding\"\xa9\x04\n" +
+	"\vNoGrounding\"\xbe\x04\n" +
 	"\x10RetrievalOptions\x12W\n" +
 	"\acorpora\x18\x01 \x03(\tB=\xbaH:\x92\x017\x10\n" +
 	"\x18\x01\"1r/2-^(corpora/)?[A-Za-z0-9][A-Za-z0-9._~-]{0,62}$R\acorpora\x12\x1f\n" +
@@ -1080,10 +1120,10 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	"\x04mode\x18\x04 \x01(\x0e2\x1b.headwater.v1.RetrievalModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\x1e\n" +
 	"\x05top_k\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x04topK\x129\n" +
 	"\tmin_score\x18\x06 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\xf0\xbfH\x00R\bminScore\x88\x01\x01\x12*\n" +
-	"\ftoken_budget\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vtokenBudget:\x9c\x01\xbaH\x98\x01\x1a\x95\x01\n" +
-	"\x1bretrieval_options.min_score\x12Nmin_score is a cosine similarity, which LEXICAL has not: leave one of them out\x1a&!has(this.min_score) || this.mode != 3B\f\n" +
+	"\ftoken_budget\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vtokenBudget:\xb1\x01\xbaH\xad\x01\x1a\xaa\x01\n" +
+	"\x1bretrieval_options.min_score\x12cmin_score is about a relevance that needs an embedding, and LEXICAL has none: leave one of them out\x1a&!has(this.min_score) || this.mode != 3B\f\n" +
 	"\n" +
-	"_min_score\"\xdd\x02\n" +
+	"_min_score\"\xde\x03\n" +
 	"\x13RetrievalStatistics\x12/\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1b.headwater.v1.RetrievalModeR\x04mode\x12\x1e\n" +
 	"\n" +
@@ -1094,7 +1134,12 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	"\x0eembedding_time\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rembeddingTime\x12:\n" +
 	"\vsearch_time\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"searchTime\x12#\n" +
-	"\rindex_current\x18\a \x01(\bR\findexCurrent*\x99\x01\n" +
+	"\rindex_current\x18\a \x01(\bR\findexCurrent\x12'\n" +
+	"\x0fnear_duplicates\x18\b \x01(\x05R\x0enearDuplicates\x12\x1a\n" +
+	"\breranker\x18\t \x01(\tR\breranker\x12:\n" +
+	"\vrerank_time\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"rerankTime*\x99\x01\n" +
 	"\x11SourceDisposition\x12\"\n" +
 	"\x1eSOURCE_DISPOSITION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cSOURCE_DISPOSITION_RETRIEVED\x10\x01\x12 \n" +
@@ -1155,12 +1200,13 @@ var file_headwater_v1_source_proto_depIdxs = []int32{
 	1,  // 11: headwater.v1.RetrievalStatistics.mode:type_name -> headwater.v1.RetrievalMode
 	15, // 12: headwater.v1.RetrievalStatistics.embedding_time:type_name -> google.protobuf.Duration
 	15, // 13: headwater.v1.RetrievalStatistics.search_time:type_name -> google.protobuf.Duration
-	16, // 14: headwater.v1.Source.MetadataEntry.value:type_name -> headwater.v1.MetadataValue
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 14: headwater.v1.RetrievalStatistics.rerank_time:type_name -> google.protobuf.Duration
+	16, // 15: headwater.v1.Source.MetadataEntry.value:type_name -> headwater.v1.MetadataValue
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_headwater_v1_source_proto_init() }

@@ -21,6 +21,7 @@ _COMMANDS = {
     "corpora": ("headwater._cli.corpora", "List, create, get, update or delete corpora."),
     "documents": ("headwater._cli.documents", "List, get, watch, download or delete documents."),
     "assistants": ("headwater._cli.assistants", "List the assistants that can be asked."),
+    "backup": ("headwater._cli.backup", "Copy a data folder, also while a server works on it."),
     "doctor": ("headwater._cli.doctor", "Say what is set up, what is missing, and what to do."),
 }
 

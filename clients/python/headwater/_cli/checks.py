@@ -59,7 +59,11 @@ def local_findings(config: Path | None) -> Iterator[Finding]:
     named = config or os.environ.get("HEADWATER_CONFIG")
     yield Finding("settings", "ok", f"from {named} and HEADWATER_…" if named else "no file; defaults and HEADWATER_…")
     yield from _data_folder(Path(settings.data_dir))
+    yield sandbox_finding(Path(settings.data_dir))
     yield from _assistants(settings)
+    from headwater._cli.embedder_checks import embedder_findings  # noqa: PLC0415  # it imports this module
+
+    yield from embedder_findings(settings)
     yield _tls(settings)
 
 
@@ -126,6 +130,25 @@ def _data_folder(path: Path) -> Iterator[Finding]:
         yield Finding("data folder", "problem", detail, "make room on this disk, or choose another with --data-dir")
     else:
         yield Finding("data folder", "ok", detail)
+
+
+def sandbox_finding(data_dir: Path) -> Finding:
+    """What documents are kept from in the processes that read them; tried in one that is made for it."""
+    try:
+        protections = server_module("retrieval.workers.probe").probe(private=data_dir)
+    except OSError as error:
+        return Finding("sandbox", "problem", str(error), "no document can be read until such a process can be started")
+    kept: dict[str, list[str]] = {}
+    for each in protections:
+        kept.setdefault(each.by, []).append(each.deed)
+    missing = "; ".join(f"{each.deed} ({each.lacking})" for each in protections if not each.by)
+    kept.pop("", None)
+    held = "; ".join(f"{', '.join(deeds)} (by {by})" for by, deeds in kept.items())
+    if not missing:
+        return Finding("sandbox", "ok", f"documents cannot {held}")
+    advice = "read none that you do not trust, or run the server where the kernel and the container have these"
+    detail = f"documents that exploit a parser could {missing}" + (f"; they cannot {held}" if held else "")
+    return Finding("sandbox", "note", detail, advice)
 
 
 def _owner(path: Path) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePath
 
 _READABLE = 60
 _DIGITS = 16
@@ -21,12 +21,22 @@ def path_id(path: Path) -> str:
     Returns:
         An id of letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 77 characters long.
     """
-    resolved = path.resolve()
-    digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:_DIGITS]
-    return f"{slug(resolved.name)}-{digest}"
+    return resolved_id(os.path.realpath(path))
 
 
-def content_id(path: Path, sha256: str) -> str:
+def resolved_id(resolved: str, *, entry: str = "") -> str:
+    """The id of a file's document, as `path_id` makes it, or of the document that is an entry of an archive.
+
+    Args:
+        resolved: The file's whole path, or the archive's, in which nothing is a symbolic link.
+        entry: The entry's name in the archive. Empty: the file itself is the document.
+    """
+    whole = f"{resolved}!/{entry}" if entry else resolved
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:_DIGITS]
+    return f"{slug(whole.rpartition('/')[2])}-{digest}"
+
+
+def content_id(path: PurePath, sha256: str) -> str:
     """The id of a content wherever it lies: of its bytes, and of the ending, which decides how they are read.
 
     Args:

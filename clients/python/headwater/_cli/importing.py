@@ -1,75 +1,42 @@
-"""Importing many files: several at a time, each with its outcome."""
+"""Importing many documents: several at a time, each with its outcome."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 from headwater import _exceptions as exc
 from headwater._cli.failures import CommandFailed, describe
+from headwater._cli.import_summary import Result, Summary
+from headwater._cli.jobs import Job
+from headwater._cli.known_documents import KnownDocuments
+from headwater._cli.pacing import MOST_UPLOADS, Patience, Turns, waiting_time
+from headwater._cli.uploading import Upload, Uploading
 from headwater._client import Client
 from headwater._collecting import ImportProgress
-from headwater._values import MetadataInput, to_metadata
-from headwater.v1 import document_pb2
+from headwater._values import MetadataInput
 
-UPLOADS = 4
-_TRIES = 5
-_LONGEST_WAIT = 30.0
+PATIENCE_SECONDS = 60.0
+"""How long a server that does not answer is waited for, as at a restart."""
+OVERLOAD_SECONDS = 600.0
+"""How long a server that refuses every upload is asked again."""
+GOES_ON = "the same command again goes on where this one stopped"
 
-Outcome = Literal["imported", "unchanged", "updated", "failed"]
-
-_FATAL = (
-    exc.ConnectionFailed,
-    exc.ConnectionLost,
-    exc.AccessDenied,
-    exc.NotFound,
-    exc.QuotaExceeded,
-    exc.ServerDraining,
-    exc.NotImplementedByServer,
-    exc.ProtocolError,
-)
-"""What would befall the next file too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One file to import."""
-
-    path: Path
-    """The file."""
-    document_id: str
-    """The last part of its document's name."""
-
-    @property
-    def uri(self) -> str:
-        """The file's whole path, as text: what is not UTF-8 in it is replaced."""
-        return os.fsencode(self.path.absolute()).decode("utf-8", "replace")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a file."""
-
-    job: Job
-    """Which file."""
-    outcome: Outcome
-    """What became of it."""
-    reason: str = ""
-    """Why it failed."""
-    passages: int = 0
-    """How many passages it was split into."""
+_AWAY = (exc.ConnectionFailed, exc.ConnectionLost, exc.ServerDraining, exc.CallCancelled, exc.DataLoss)
+"""What is seen of a server that is stopped, and perhaps started again."""
+_FATAL = (exc.AccessDenied, exc.QuotaExceeded, exc.NotImplementedByServer, exc.ProtocolError)
+"""What would befall the next document too."""
+_JOIN_SECONDS = 1.0
 
 
 class Display(Protocol):
     """Shows how an import goes on. Its methods are called from several threads, one at a time."""
 
     def started(self, job: Job) -> None:
-        """A file's turn has come."""
+        """A document's turn has come."""
 
     def progressed(self, job: Job, progress: ImportProgress) -> None:
         """It has come so far."""
@@ -77,27 +44,8 @@ class Display(Protocol):
     def ended(self, result: Result) -> None:
         """It is done."""
 
-
-@dataclass(slots=True)
-class Summary:
-    """What became of all files."""
-
-    results: list[Result] = field(default_factory=list)
-    """One for each file."""
-
-    def count(self, outcome: Outcome) -> int:
-        """How many files came to this."""
-        return sum(result.outcome == outcome for result in self.results)
-
-    @property
-    def failures(self) -> list[Result]:
-        """The files that failed, by path."""
-        return sorted((result for result in self.results if result.outcome == "failed"), key=lambda r: r.job.path)
-
-    @property
-    def passages(self) -> int:
-        """How many passages all files have."""
-        return sum(result.passages for result in self.results)
+    def said(self, text: str) -> None:
+        """Something has happened that concerns all of them."""
 
 
 def import_all(
@@ -107,129 +55,186 @@ def import_all(
     corpus: str,
     display: Display,
     metadata: Mapping[str, MetadataInput] | None = None,
+    known: KnownDocuments | None = None,
+    summary: Summary | None = None,
+    patience: float = PATIENCE_SECONDS,
 ) -> Summary:
-    """Imports files, `UPLOADS` at a time. A file that fails does not stop the others.
+    """Imports documents, as many at a time as the server likes. One that fails does not stop the others.
+
+    A server that goes away is waited for, and then given what it has not acknowledged.
+
+    Args:
+        client: The server; it is closed where the import ends early.
+        jobs: What to import; taken one by one, in other threads than the caller's but never in two at once.
+        corpus: Where to.
+        display: Shows how it goes on.
+        metadata: Values for all documents.
+        known: What the server is known to have.
+        summary: Where to count, for a caller who wants to know how far it came before an exception.
+        patience: Seconds for which a server that does not answer is waited for.
 
     Raises:
-        CommandFailed: Something went wrong that would befall every file; run again, the import goes on where it was.
+        CommandFailed: Something went wrong that would befall every document; the same again goes on where it was.
         KeyboardInterrupt: Ctrl-C; the uploads under way are cancelled first.
     """
-    batch = _Batch(client, corpus, display, metadata or {})
-    with ThreadPoolExecutor(UPLOADS, thread_name_prefix="headwater-import") as pool:
-        futures = [pool.submit(batch.run, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException as error:
-            batch.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            client.close()
-            if isinstance(error, exc.HeadwaterError):
-                raise CommandFailed(
-                    f"{describe(error)}; the same command again goes on where this one stopped"
-                ) from error
-            raise
+    uploading = Uploading(client, corpus=corpus, metadata=metadata or {}, known=known or KnownDocuments())
+    batch = _Batch(uploading, iter(jobs), display=display, summary=summary or Summary(), patience=patience)
+    # Daemons: whatever one waits for, such as a network drive, must not keep a stopped command from its end.
+    threads = [threading.Thread(target=batch.work, daemon=True) for _ in range(MOST_UPLOADS)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        batch.stop()
+        client.close()
+        _join(threads)
+        raise
+    if batch.error is not None:
+        client.close()
+        if isinstance(batch.error, exc.HeadwaterError):
+            raise CommandFailed(f"{describe(batch.error)}; {GOES_ON}") from batch.error
+        raise batch.error
     return batch.summary
 
 
+def _join(threads: Iterable[threading.Thread]) -> None:
+    until = time.monotonic() + _JOIN_SECONDS
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
 class _Stopped(Exception):
-    """The import was stopped from outside."""
+    """The import was stopped."""
+
+
+class _GivenUp(Exception):
+    """The server was away, or had too much to do, for too long."""
+
+    def __init__(self, error: exc.HeadwaterError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class _Batch:
     """What the uploads have in common."""
 
-    def __init__(self, client: Client, corpus: str, display: Display, metadata: Mapping[str, MetadataInput]) -> None:
-        self.summary = Summary()
-        self._client = client
-        self._corpus = corpus
+    def __init__(
+        self, uploading: Uploading, jobs: Iterator[Job], *, display: Display, summary: Summary, patience: float
+    ) -> None:
+        self.summary = summary
+        self.error: BaseException | None = None
+        self._uploading = uploading
+        self._jobs = jobs
         self._display = display
-        self._metadata = metadata
-        self._lock = threading.Lock()
+        self._turns = Turns()
+        self._presence = Patience(patience)
+        self._room = Patience(OVERLOAD_SECONDS)
+        self._taking = threading.Lock()
+        self._showing = threading.Lock()
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Lets nothing more begin; what runs ends at its next sign of progress."""
         self._stopped.set()
+        self._turns.stop()
 
-    def run(self, job: Job) -> None:
-        """Imports one file.
-
-        Raises:
-            HeadwaterError: Something went wrong that would befall every file.
-        """
-        if self._stopped.is_set():
-            return
-        self._show(lambda: self._display.started(job))
+    def work(self) -> None:
+        """Does jobs until there are none. The first error that concerns all of them is kept, and stops the batch."""
         try:
-            result = self._patiently(job)
-        except _Stopped:
+            while self._one():
+                pass
+        except (_Stopped, exc.ClientClosed):
             return
-        except _FATAL:
-            if self._stopped.is_set():
-                return
-            raise
-        except (exc.CallError, exc.ArgumentError) as error:
-            result = Result(job, "failed", describe(error))
-        except exc.HeadwaterError:
-            return  # the client was closed, because the import was stopped
-        with self._lock:
-            self.summary.results.append(result)
-            self._display.ended(result)
+        except BaseException as error:
+            if not self._stopped.is_set():
+                self.error = error.error if isinstance(error, _GivenUp) else error
+                self.stop()
 
-    def _patiently(self, job: Job) -> Result:
-        """Imports a file; where the server has too much to do, tries again when it says so."""
-        for tried in range(1, _TRIES + 1):
-            try:
-                return self._import(job)
-            except exc.Overloaded as error:
-                if tried == _TRIES:
-                    raise
-                wait = min(error.retry_after or float(tried), _LONGEST_WAIT)
-                if self._stopped.wait(wait):
-                    raise _Stopped from None
-        raise AssertionError("the last try returns or raises")
+    def _one(self) -> bool:
+        """Does the next job, once there is a turn for it; False if there is none."""
+        with self._turns.turn() as mine:
+            if not mine:
+                return False
+            with self._taking:
+                job = next(self._jobs, None)
+            if job is None:
+                return False
+            self._show(lambda: self._display.started(job))
+            began = time.monotonic()
+            result = replace(self._result(job), seconds=time.monotonic() - began)
+            with self._showing:
+                self.summary.add(result)
+                self._display.ended(result)
+            return True
+
+    def _result(self, job: Job) -> Result:
+        try:
+            return self._import(job)
+        except _FATAL:
+            raise
+        except exc.NotFound as error:
+            if "/documents/" not in error.resource:  # the corpus is gone
+                raise
+            return Result(job, "failed", describe(error), code=error.reason)
+        except exc.CallError as error:
+            return Result(job, "failed", describe(error), code=error.reason)
+        except exc.ArgumentError as error:
+            return Result(job, "failed", describe(error))
 
     def _import(self, job: Job) -> Result:
-        watched = _Watched()
+        """Imports a document, and tries again where the server is away or has too much to do."""
+        upload = Upload(job, lambda progress: self._progressed(job, progress))
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                result = self._uploading.run(upload)
+            except _AWAY as error:
+                if self._presence.failed():
+                    self._say(f"{error.message.rstrip('.')}: trying again for {self._presence.seconds:.0f} s")
+                self._wait(self._presence, error, tried=tried)
+            except exc.Overloaded as error:
+                self._answered()
+                self._turns.refused()
+                self._room.failed()
+                self._wait(self._room, error, tried=tried)
+            except exc.CallError:
+                self._answered()
+                raise
+            else:
+                if result.outcome not in {"skipped", "failed"}:
+                    self._answered()
+                    self._room.succeeded()
+                    self._turns.went_well()
+                return result
 
-        def progressed(progress: ImportProgress) -> None:
-            if self._stopped.is_set():
-                raise _Stopped
-            watched.see(progress)
-            self._show(lambda: self._display.progressed(job, progress))
+    def _progressed(self, job: Job, progress: ImportProgress) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
+        self._show(lambda: self._display.progressed(job, progress))
 
-        document = self._client.documents.import_file(
-            job.path,
-            corpus=self._corpus,
-            document_id=job.document_id,
-            uri=job.uri,
-            metadata=self._metadata,
-            on_progress=progressed,
-        )
-        outcome: Outcome = "imported" if watched.worked else "unchanged"
-        if outcome == "unchanged" and self._says_otherwise(document):
-            self._client.documents.update(document.name, metadata=self._metadata)
-            outcome = "updated"
-        return Result(job, outcome, passages=document.passage_count)
+    def _wait(self, patience: Patience, error: exc.HeadwaterError, *, tried: int) -> None:
+        """Waits for the next try.
 
-    def _says_otherwise(self, document: document_pb2.Document) -> bool:
-        """Whether metadata were given that the document, whose content is the same, does not have."""
-        wanted = document_pb2.Document(metadata=to_metadata(self._metadata))
-        return bool(self._metadata) and dict(wanted.metadata) != dict(document.metadata)
+        Raises:
+            _GivenUp: It has lasted too long.
+            _Stopped: The import was stopped meanwhile.
+        """
+        if patience.is_over:
+            raise _GivenUp(error) from error
+        if self._stopped.wait(waiting_time(tried, getattr(error, "retry_after", None))):
+            raise _Stopped
+
+    def _answered(self) -> None:
+        if self._presence.succeeded():
+            self._say("the server is back")
+
+    def _say(self, text: str) -> None:
+        self._show(lambda: self._display.said(text))
 
     def _show(self, show: Callable[[], None]) -> None:
-        with self._lock:
+        with self._showing:
             show()
-
-
-class _Watched:
-    """Whether the server had anything to do for a file: it took bytes, or had not finished with those it has."""
-
-    def __init__(self) -> None:
-        self.worked = False
-
-    def see(self, progress: ImportProgress) -> None:
-        """Takes a sign of progress. The first says how much the server has: all, where it needs nothing."""
-        if progress.committed_bytes < progress.size_bytes or progress.stage not in {"uploading", "stored"}:
-            self.worked = True

@@ -37,6 +37,7 @@ def local_server(data_dir: Path, *, assistant: str | None) -> Iterator[Connectio
             "tokens": {"local": secret},
             "tls": server_module("runtime.settings").TlsSettings(),
             "channelz": False,
+            "answers": server_module("runtime.settings").AnswerSettings(log="memory"),
         }
     )
     server_module("runtime.logs").configure(level="error", style="auto", secrets=[token, *given.secrets()])

@@ -36,7 +36,7 @@ def retrieve(
         RetrievalModeName, typer.Option(help="By words and meaning together, or by one of them.")
     ] = "hybrid",
     min_score: Annotated[
-        float | None, typer.Option(metavar="X", min=-1, max=1, help="The least cosine similarity; not with lexical.")
+        float | None, typer.Option(metavar="X", min=-1, max=1, help="The least relevance; not with lexical.")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -72,7 +72,8 @@ def _show(source: source_pb2.Source) -> None:
     title, where = safe(source.title).strip(), safe(place(source.uri)).strip()
     heading = Text(f"{source.rank}. ", style="bold")
     heading.append(title or where or safe(source.document), style="bold")
-    details = [location(source.location), where if title else "", f"score {source.score:.4f}" if source.score else ""]
+    rating = f"relevance {source.relevance:.2f}" if source.HasField("relevance") else f"score {source.score:.2f}"
+    details = [location(source.location), where if title else "", rating]
     for detail in filter(None, details):
         heading.append(f" · {detail}", style="dim")
     line(heading)

@@ -31,7 +31,7 @@ def location(position: source_pb2.Location) -> str:
     span = getattr(position, kind)
     one, several = _UNITS[kind]
     text = f"{one} {span.first}" if span.last <= span.first else f"{several} {span.first}–{span.last}"
-    return f"{span.sheet}, {text}" if kind == "row_range" and span.sheet else text
+    return f"{safe(span.sheet)}, {text}" if kind == "row_range" and span.sheet else text
 
 
 def place(uri: str) -> str:

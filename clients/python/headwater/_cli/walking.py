@@ -4,122 +4,159 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from headwater._cli.failures import USAGE, CommandFailed
+from headwater._cli.left_out import LeftOut
+from headwater._cli.readable import ARCHIVES, HIDDEN, ending, is_document, no_document
 
-READABLE = frozenset(
-    {".txt", ".text", ".log", ".md", ".markdown", ".mdown", ".mkd", ".html", ".htm", ".xhtml", ".pdf", ".docx"}
+SOFTWARE = "software"
+CACHE = "caches"
+
+_SOFTWARE = frozenset(
+    {"__pycache__", "node_modules", "bower_components", "jspm_packages", "site-packages", "CVS", "_darcs"}
 )
-"""The endings of files that a folder's import takes. A file that is named itself is left to the server to judge."""
-
-_NOT_DOCUMENTS = frozenset({"__pycache__", "node_modules", "CVS", "_darcs"})
+_SOFTWARE_ENDINGS = (".egg-info", ".dist-info")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+_CACHE = "CACHEDIR.TAG"
+_VENDORED = "vendor"
+_VENDORING = frozenset({"go.mod", "composer.json", "Gemfile", "Cargo.toml"})
+"""Beside one of these a folder `vendor` holds the software of others; elsewhere it may be about vendors."""
 
 
-@dataclass(slots=True)
-class Found:
-    """The files that were found, and what was left out."""
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that was found."""
 
-    files: list[Path] = field(default_factory=list)
-    """The files, each once, those of a folder by name."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    """How many files of folders were left out, by ending. Hidden ones do not count."""
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)
-    """Folders that could not be looked into, and why."""
+    path: Path
+    """Where, as the user would say it."""
+    resolved: str
+    """Where, whole, with symbolic links followed."""
+    named: bool
+    """Whether it was named itself, rather than found in a folder."""
 
-    def skipped_line(self) -> str:
-        """What was left out, for people: `3 files skipped (.png 2, .zip 1)`. Empty if nothing was."""
-        total = self.skipped.total()
-        if not total:
-            return ""
-        kinds = ", ".join(f"{ending} {count}" for ending, count in self.skipped.most_common(6))
-        more = ", …" if len(self.skipped) > 6 else ""
-        return f"{total} {'file' if total == 1 else 'files'} of other kinds skipped ({kinds}{more})"
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is to be entered like a folder."""
+        return ending(self.path.name) in ARCHIVES
 
 
-def find_files(paths: Iterable[Path]) -> Found:
+def walk(paths: Iterable[Path], left_out: LeftOut) -> Iterator[FoundFile]:
     """Finds the files that the paths mean: files themselves, and what is in folders, at any depth.
 
-    In folders it leaves out hidden files and folders, those that hold software or a version control system's data, and
-    files whose ending is not in `READABLE`. Symbolic links are followed; a folder is entered once, so loops end.
+    In folders it leaves out hidden files and folders, those that hold software or a version control system's data,
+    files whose names are not of documents or archives, lock files and what is minified. Symbolic links are followed; a
+    folder is entered once, so loops end. Nothing is kept of what was found but 8 bytes a file, to take each once.
+
+    Args:
+        paths: The files and folders.
+        left_out: Counts what is left out.
+
+    Yields:
+        The files, each once, those of a folder by name.
 
     Raises:
         CommandFailed: A path does not exist, or is neither a file nor a folder.
     """
-    found = Found()
-    walk = _Walk(found)
+    walking = _Walk(left_out)
     for path in paths:
         try:
             mode = path.stat().st_mode
         except OSError as error:
             raise CommandFailed(f"{path}: {error.strerror}", code=USAGE) from error
         if stat.S_ISDIR(mode):
-            walk.enter(path)
+            yield from walking.enter(path)
         elif stat.S_ISREG(mode):
-            walk.take(path)
+            yield from walking.take(path, os.path.realpath(path), named=True)
         else:
             raise CommandFailed(f"{path} is neither a file nor a folder", code=USAGE)
-    return found
+
+
+def software_folder(name: str) -> str:
+    """Why a folder of this name is not entered: `hidden`, `software`. Empty: it is."""
+    if name.startswith("."):
+        return HIDDEN
+    return SOFTWARE if name in _SOFTWARE or name.endswith(_SOFTWARE_ENDINGS) else ""
 
 
 class _Walk:
     """Goes through folders, and remembers where it has been."""
 
-    def __init__(self, found: Found) -> None:
-        self._found = found
+    def __init__(self, left_out: LeftOut) -> None:
+        self._left_out = left_out
         self._entered: set[tuple[int, int]] = set()
-        self._taken: set[Path] = set()
+        self._taken: set[int] = set()
 
-    def take(self, path: Path) -> None:
-        resolved = path.resolve()
-        if resolved not in self._taken:
-            self._taken.add(resolved)
-            self._found.files.append(path)
+    def take(self, path: Path, resolved: str, *, named: bool) -> Iterator[FoundFile]:
+        known = hash(resolved)
+        if known not in self._taken:
+            self._taken.add(known)
+            yield FoundFile(path, resolved, named)
 
-    def enter(self, folder: Path) -> None:
-        waiting = [folder]
+    def enter(self, root: Path) -> Iterator[FoundFile]:
+        waiting = [root]
         while waiting:
-            current = waiting.pop()
-            folders, files = self._look_into(current)
-            for file in files:
-                if file.suffix.lower() in READABLE:
-                    self.take(file)
-                else:
-                    self._found.skipped[file.suffix.lower() or "no ending"] += 1
-            waiting += reversed(folders)
-
-    def _look_into(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The folders and the regular files in a folder, by name; none where it has been entered before."""
-        folders: list[Path] = []
-        files: list[Path] = []
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in self._entered:
-                return folders, files
-            self._entered.add((status.st_dev, status.st_ino))
-            entries = sorted(_entries(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            self._found.unreadable.append((folder, error.strerror or str(error)))
-            return folders, files
-        if any(entry.name == _VIRTUAL_ENVIRONMENT for entry in entries):
-            return folders, files
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name in _NOT_DOCUMENTS:
+            folder = waiting.pop()
+            try:
+                folders, files = self._look_into(folder, is_root=folder is root)
+            except OSError as error:
+                self._left_out.cannot_enter(folder, error)
                 continue
-            if _is(entry, folder=True):
-                folders.append(Path(entry.path))
-            elif _is(entry, folder=False):
-                files.append(Path(entry.path))
-        return folders, files
+            resolved = os.path.realpath(folder)
+            for name, is_link in files:
+                path = folder / name
+                yield from self.take(path, os.path.realpath(path) if is_link else f"{resolved}/{name}", named=False)
+            waiting += [folder / name for name in reversed(folders)]
+
+    def _look_into(self, folder: Path, *, is_root: bool) -> tuple[list[str], list[tuple[str, bool]]]:
+        """The folders to enter and the files to take, by name, and whether a file is a link; none at a second visit."""
+        folders: list[str] = []
+        files: list[tuple[str, bool]] = []
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in self._entered:
+            return folders, files
+        self._entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is(entry, folder=True):
+                    folders.append(entry.name)
+                elif _is(entry, folder=False):
+                    files.append((entry.name, entry.is_symlink()))
+        names = {name for name, _ in files}
+        reason = "" if is_root else _marked(names)
+        if reason:
+            self._left_out.folders[reason] += 1
+            return [], []
+        vendoring = bool(names & _VENDORING)
+        return (
+            sorted(name for name in folders if self._enters(name, vendoring=vendoring)),
+            sorted(file for file in files if self._takes(file[0])),
+        )
+
+    def _enters(self, name: str, *, vendoring: bool) -> bool:
+        reason = software_folder(name) or (SOFTWARE if vendoring and name == _VENDORED else "")
+        if reason:
+            self._left_out.folders[reason] += 1
+        return not reason
+
+    def _takes(self, name: str) -> bool:
+        reason = no_document(name)
+        if reason:
+            self._left_out.files[reason] += 1
+            return False
+        if is_document(name) or ending(name) in ARCHIVES:
+            return True
+        self._left_out.other_kind(name)
+        return False
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        yield from entries
+def _marked(names: set[str]) -> str:
+    """Why a folder in which there are these files is not for readers. Empty: it may be."""
+    if _VIRTUAL_ENVIRONMENT in names:
+        return SOFTWARE
+    return CACHE if _CACHE in names else ""
 
 
 def _is(entry: os.DirEntry[str], *, folder: bool) -> bool:

@@ -30,7 +30,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from headwater.v1 import filter_pb2 as headwater_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadwater/v1/document.proto\x12\x0cheadwater.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/filter.proto\"\xb9\x03\n\x06\x43orpus\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x08\xbaH\x05r\x03(\x80\x01\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12I\n\x06labels\x18\x03 \x03(\x0b\x32 .headwater.v1.Corpus.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02\x12\x16\n\x08\x65mbedder\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:8\xea\x41\x35\n\x10headwater/Corpus\x12\x10\x63orpora/{corpus}*\x07\x63orpora2\x06\x63orpus\"\xaf\x05\n\x08\x44ocument\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x08\xbaH\x05r\x03(\x80\x02\x12\x17\n\x05title\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x15\n\x03uri\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12\x1c\n\nmedia_type\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12H\n\x08metadata\x18\x05 \x03(\x0b\x32$.headwater.v1.Document.MetadataEntryB\x10\xbaH\r\x9a\x01\n\x10@\"\x06r\x04 \x01(@\x12\x18\n\nsize_bytes\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05state\x18\x08 \x01(\x0e\x32\x1b.headwater.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\x36\n\x08progress\x18\t \x01(\x0b\x32\x1e.headwater.v1.DocumentProgressB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\n \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.MetadataValue:\x02\x38\x01:S\xea\x41P\n\x12headwater/Document\x12%corpora/{corpus}/documents/{document}*\tdocuments2\x08\x64ocument\"p\n\x10\x44ocumentProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.headwater.v1.DocumentStage\x12\x19\n\x11\x65mbedded_passages\x18\x02 \x01(\x05\x12\x15\n\rpassage_count\x18\x03 \x01(\x05*\x9f\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44OCUMENT_STATE_PENDING\x10\x01\x12\x1d\n\x19\x44OCUMENT_STATE_PROCESSING\x10\x02\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x03\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x04*\xb9\x01\n\rDocumentStage\x12\x1e\n\x1a\x44OCUMENT_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STAGE_RECEIVED\x10\x01\x12\x19\n\x15\x44OCUMENT_STAGE_PARSED\x10\x02\x12\x18\n\x14\x44OCUMENT_STAGE_SPLIT\x10\x03\x12\x1b\n\x17\x44OCUMENT_STAGE_EMBEDDED\x10\x04\x12\x19\n\x15\x44OCUMENT_STAGE_STORED\x10\x05\x42g\n\x10\x64\x65v.headwater.v1B\rDocumentProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadwater/v1/document.proto\x12\x0cheadwater.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/filter.proto\"\xd2\x04\n\x06\x43orpus\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x08\xbaH\x05r\x03(\x80\x01\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12I\n\x06labels\x18\x03 \x03(\x0b\x32 .headwater.v1.Corpus.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02\x12\x1e\n\x08\x65mbedder\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x05\xbaH\x05r\x03(\x80\x02\x12\x1c\n\x0e\x64ocument_count\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\tsplitting\x18\t \x01(\x0b\x32\x1e.headwater.v1.SplittingOptions\x12&\n\x08language\x18\n \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([a-z]{2})?$\x12\x34\n\x0breembedding\x18\x0b \x01(\x0b\x32\x19.headwater.v1.ReembeddingB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:8\xea\x41\x35\n\x10headwater/Corpus\x12\x10\x63orpora/{corpus}*\x07\x63orpora2\x06\x63orpus\"}\n\x10SplittingOptions\x12%\n\x0emax_characters\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\x80 (2\xd8\x01\x01\x12+\n\x12overlap_characters\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x10(\x00H\x00\x88\x01\x01\x42\x15\n\x13_overlap_characters\"O\n\x0bReembedding\x12\x10\n\x08\x65mbedder\x18\x01 \x01(\t\x12\x16\n\x0e\x64one_documents\x18\x02 \x01(\x05\x12\x16\n\x0e\x64ocument_count\x18\x03 \x01(\x05\"\xaf\x05\n\x08\x44ocument\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x08\xbaH\x05r\x03(\x80\x02\x12\x17\n\x05title\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x15\n\x03uri\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12\x1c\n\nmedia_type\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12H\n\x08metadata\x18\x05 \x03(\x0b\x32$.headwater.v1.Document.MetadataEntryB\x10\xbaH\r\x9a\x01\n\x10@\"\x06r\x04 \x01(@\x12\x18\n\nsize_bytes\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05state\x18\x08 \x01(\x0e\x32\x1b.headwater.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\x36\n\x08progress\x18\t \x01(\x0b\x32\x1e.headwater.v1.DocumentProgressB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\n \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.MetadataValue:\x02\x38\x01:S\xea\x41P\n\x12headwater/Document\x12%corpora/{corpus}/documents/{document}*\tdocuments2\x08\x64ocument\"p\n\x10\x44ocumentProgress\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.headwater.v1.DocumentStage\x12\x19\n\x11\x65mbedded_passages\x18\x02 \x01(\x05\x12\x15\n\rpassage_count\x18\x03 \x01(\x05*\x9f\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44OCUMENT_STATE_PENDING\x10\x01\x12\x1d\n\x19\x44OCUMENT_STATE_PROCESSING\x10\x02\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x03\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x04*\xb9\x01\n\rDocumentStage\x12\x1e\n\x1a\x44OCUMENT_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STAGE_RECEIVED\x10\x01\x12\x19\n\x15\x44OCUMENT_STAGE_PARSED\x10\x02\x12\x18\n\x14\x44OCUMENT_STAGE_SPLIT\x10\x03\x12\x1b\n\x17\x44OCUMENT_STAGE_EMBEDDED\x10\x04\x12\x19\n\x15\x44OCUMENT_STAGE_STORED\x10\x05\x42g\n\x10\x64\x65v.headwater.v1B\rDocumentProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,7 +47,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CORPUS'].fields_by_name['labels']._loaded_options = None
   _globals['_CORPUS'].fields_by_name['labels']._serialized_options = b'\272H\024\232\001\021\020@\"\006r\004 \001(@*\005r\003(\200\002'
   _globals['_CORPUS'].fields_by_name['embedder']._loaded_options = None
-  _globals['_CORPUS'].fields_by_name['embedder']._serialized_options = b'\342A\001\003'
+  _globals['_CORPUS'].fields_by_name['embedder']._serialized_options = b'\342A\001\005\272H\005r\003(\200\002'
   _globals['_CORPUS'].fields_by_name['document_count']._loaded_options = None
   _globals['_CORPUS'].fields_by_name['document_count']._serialized_options = b'\342A\001\003'
   _globals['_CORPUS'].fields_by_name['passage_count']._loaded_options = None
@@ -56,8 +56,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CORPUS'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_CORPUS'].fields_by_name['update_time']._loaded_options = None
   _globals['_CORPUS'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_CORPUS'].fields_by_name['language']._loaded_options = None
+  _globals['_CORPUS'].fields_by_name['language']._serialized_options = b'\272H\021r\0172\r^([a-z]{2})?$'
+  _globals['_CORPUS'].fields_by_name['reembedding']._loaded_options = None
+  _globals['_CORPUS'].fields_by_name['reembedding']._serialized_options = b'\342A\001\003'
   _globals['_CORPUS']._loaded_options = None
   _globals['_CORPUS']._serialized_options = b'\352A5\n\020headwater/Corpus\022\020corpora/{corpus}*\007corpora2\006corpus'
+  _globals['_SPLITTINGOPTIONS'].fields_by_name['max_characters']._loaded_options = None
+  _globals['_SPLITTINGOPTIONS'].fields_by_name['max_characters']._serialized_options = b'\272H\n\032\005\030\200 (2\330\001\001'
+  _globals['_SPLITTINGOPTIONS'].fields_by_name['overlap_characters']._loaded_options = None
+  _globals['_SPLITTINGOPTIONS'].fields_by_name['overlap_characters']._serialized_options = b'\272H\007\032\005\030\200\020(\000'
   _globals['_DOCUMENT_METADATAENTRY']._loaded_options = None
   _globals['_DOCUMENT_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENT'].fields_by_name['name']._loaded_options = None
@@ -88,18 +96,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT']._loaded_options = None
   _globals['_DOCUMENT']._serialized_options = b'\352AP\n\022headwater/Document\022%corpora/{corpus}/documents/{document}*\tdocuments2\010document'
-  _globals['_DOCUMENTSTATE']._serialized_start=1468
-  _globals['_DOCUMENTSTATE']._serialized_end=1627
-  _globals['_DOCUMENTSTAGE']._serialized_start=1630
-  _globals['_DOCUMENTSTAGE']._serialized_end=1815
+  _globals['_DOCUMENTSTATE']._serialized_start=1829
+  _globals['_DOCUMENTSTATE']._serialized_end=1988
+  _globals['_DOCUMENTSTAGE']._serialized_start=1991
+  _globals['_DOCUMENTSTAGE']._serialized_end=2176
   _globals['_CORPUS']._serialized_start=220
-  _globals['_CORPUS']._serialized_end=661
-  _globals['_CORPUS_LABELSENTRY']._serialized_start=558
-  _globals['_CORPUS_LABELSENTRY']._serialized_end=603
-  _globals['_DOCUMENT']._serialized_start=664
-  _globals['_DOCUMENT']._serialized_end=1351
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=1190
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=1266
-  _globals['_DOCUMENTPROGRESS']._serialized_start=1353
-  _globals['_DOCUMENTPROGRESS']._serialized_end=1465
+  _globals['_CORPUS']._serialized_end=814
+  _globals['_CORPUS_LABELSENTRY']._serialized_start=711
+  _globals['_CORPUS_LABELSENTRY']._serialized_end=756
+  _globals['_SPLITTINGOPTIONS']._serialized_start=816
+  _globals['_SPLITTINGOPTIONS']._serialized_end=941
+  _globals['_REEMBEDDING']._serialized_start=943
+  _globals['_REEMBEDDING']._serialized_end=1022
+  _globals['_DOCUMENT']._serialized_start=1025
+  _globals['_DOCUMENT']._serialized_end=1712
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=1551
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=1627
+  _globals['_DOCUMENTPROGRESS']._serialized_start=1714
+  _globals['_DOCUMENTPROGRESS']._serialized_end=1826
 # @@protoc_insertion_point(module_scope)

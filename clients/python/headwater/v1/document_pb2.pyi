@@ -120,16 +120,25 @@ class Corpus(google.protobuf.message.Message):
     PASSAGE_COUNT_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    SPLITTING_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    REEMBEDDING_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name, `corpora/{corpus}`."""
     display_name: builtins.str
     """A name for people; at most 256 bytes. Unset: empty, and the id is shown."""
     embedder: builtins.str
-    """The embedder that made the corpus's vectors. Set by the server when the corpus is created; a corpus never mixes embedders."""
+    """The embedder that makes the corpus's vectors, `provider/model`, such as `builtin/all-MiniLM-L6-v2`; a corpus never mixes embedders. Set when the
+    corpus is created, and changed by `ReembedCorpus` alone. Unset at creation: the server's default.
+    """
     document_count: builtins.int
     """How many documents the corpus has, in every state."""
     passage_count: builtins.int
     """How many passages its documents have."""
+    language: builtins.str
+    """The language whose stems and stop words lexical search uses, an ISO 639-1 code such as `en` or `de`. A change holds like one of `splitting`.
+    Unset: detected in each passage.
+    """
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Labels of the caller's own; at most 64."""
@@ -142,6 +151,16 @@ class Corpus(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the corpus itself (not its documents) was last changed."""
 
+    @property
+    def splitting(self) -> global___SplittingOptions:
+        """How documents are split into passages. A change holds for documents that are imported after it, and for all after `ReembedCorpus`. Unset: the
+        server's settings.
+        """
+
+    @property
+    def reembedding(self) -> global___Reembedding:
+        """How far `ReembedCorpus` has come. Unset while there is nothing to do."""
+
     def __init__(
         self,
         *,
@@ -153,11 +172,64 @@ class Corpus(google.protobuf.message.Message):
         passage_count: builtins.int = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        splitting: global___SplittingOptions | None = ...,
+        language: builtins.str = ...,
+        reembedding: global___Reembedding | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedder", b"embedder", "labels", b"labels", "name", b"name", "passage_count", b"passage_count", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "reembedding", b"reembedding", "splitting", b"splitting", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "display_name", b"display_name", "document_count", b"document_count", "embedder", b"embedder", "labels", b"labels", "language", b"language", "name", b"name", "passage_count", b"passage_count", "reembedding", b"reembedding", "splitting", b"splitting", "update_time", b"update_time"]) -> None: ...
 
 global___Corpus = Corpus
+
+@typing.final
+class SplittingOptions(google.protobuf.message.Message):
+    """SplittingOptions is how documents are split into passages."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAX_CHARACTERS_FIELD_NUMBER: builtins.int
+    OVERLAP_CHARACTERS_FIELD_NUMBER: builtins.int
+    max_characters: builtins.int
+    """How many characters (Unicode code points) a passage has at most, 50 to 4,096. Unset (0): the server's setting, 1,000 by default."""
+    overlap_characters: builtins.int
+    """How many characters of a passage's end begin the next as well, at most half of `max_characters`. Unset: the server's setting, 0 by default."""
+    def __init__(
+        self,
+        *,
+        max_characters: builtins.int = ...,
+        overlap_characters: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_overlap_characters", b"_overlap_characters", "overlap_characters", b"overlap_characters"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_overlap_characters", b"_overlap_characters", "max_characters", b"max_characters", "overlap_characters", b"overlap_characters"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_overlap_characters", b"_overlap_characters"]) -> typing.Literal["overlap_characters"] | None: ...
+
+global___SplittingOptions = SplittingOptions
+
+@typing.final
+class Reembedding(google.protobuf.message.Message):
+    """Reembedding is how far the making of a corpus's vectors anew has come. Until it is done, the corpus is searched with the vectors it had."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    DONE_DOCUMENTS_FIELD_NUMBER: builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: builtins.int
+    embedder: builtins.str
+    """The embedder that the corpus will have."""
+    done_documents: builtins.int
+    """How many of its documents are done: READY, or FAILED."""
+    document_count: builtins.int
+    """How many documents there are to do in all."""
+    def __init__(
+        self,
+        *,
+        embedder: builtins.str = ...,
+        done_documents: builtins.int = ...,
+        document_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document_count", b"document_count", "done_documents", b"done_documents", "embedder", b"embedder"]) -> None: ...
+
+global___Reembedding = Reembedding
 
 @typing.final
 class Document(google.protobuf.message.Message):

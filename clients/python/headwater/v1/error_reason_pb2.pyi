@@ -33,15 +33,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"reason":"CHAT_BUSY","domain":"headwater","metadata":{"chat":"chats/5f0c","answer":"answers/9a1b"}}
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
-    """The request_id belongs to a request with other content. Status INVALID_ARGUMENT; ALREADY_EXISTS where the same request
-    is running and this server cannot attach to it. Send a new UUID.
+    """The request_id belongs to a request with other content. Status INVALID_ARGUMENT. Send a new UUID.
 
     Example:
 
         {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
     """
     ERROR_REASON_ANSWER_DIVERGED: _ErrorReason.ValueType  # 3
-    """The caller has more of a running answer than the server. Status ABORTED. Ask again with a new request_id.
+    """The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
 
     Example:
 
@@ -204,15 +203,14 @@ Example:
     {"reason":"CHAT_BUSY","domain":"headwater","metadata":{"chat":"chats/5f0c","answer":"answers/9a1b"}}
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
-"""The request_id belongs to a request with other content. Status INVALID_ARGUMENT; ALREADY_EXISTS where the same request
-is running and this server cannot attach to it. Send a new UUID.
+"""The request_id belongs to a request with other content. Status INVALID_ARGUMENT. Send a new UUID.
 
 Example:
 
     {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
 """
 ERROR_REASON_ANSWER_DIVERGED: ErrorReason.ValueType  # 3
-"""The caller has more of a running answer than the server. Status ABORTED. Ask again with a new request_id.
+"""The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
 
 Example:
 

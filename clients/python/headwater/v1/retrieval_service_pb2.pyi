@@ -122,7 +122,7 @@ class UpdateCorpusRequest(google.protobuf.message.Message):
 
     @property
     def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
-        """Which fields to change: display_name, labels. Unset: those of them that are set."""
+        """Which fields to change: display_name, labels, splitting, language. Unset: those of them that are set."""
 
     def __init__(
         self,
@@ -156,6 +156,28 @@ class DeleteCorpusRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["force", b"force", "name", b"name"]) -> None: ...
 
 global___DeleteCorpusRequest = DeleteCorpusRequest
+
+@typing.final
+class ReembedCorpusRequest(google.protobuf.message.Message):
+    """ReembedCorpusRequest says which corpus to embed anew."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The name, `corpora/{corpus}`. Required."""
+    embedder: builtins.str
+    """The embedder to use, `provider/model`. Unset: the server's default."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        embedder: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["embedder", b"embedder", "name", b"name"]) -> None: ...
+
+global___ReembedCorpusRequest = ReembedCorpusRequest
 
 @typing.final
 class ImportDocumentRequest(google.protobuf.message.Message):

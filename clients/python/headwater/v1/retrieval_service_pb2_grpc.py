@@ -62,6 +62,11 @@ class RetrievalServiceStub(object):
                 request_serializer=headwater_dot_v1_dot_retrieval__service__pb2.DeleteCorpusRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ReembedCorpus = channel.unary_unary(
+                '/headwater.v1.RetrievalService/ReembedCorpus',
+                request_serializer=headwater_dot_v1_dot_retrieval__service__pb2.ReembedCorpusRequest.SerializeToString,
+                response_deserializer=headwater_dot_v1_dot_document__pb2.Corpus.FromString,
+                _registered_method=True)
         self.ImportDocument = channel.stream_stream(
                 '/headwater.v1.RetrievalService/ImportDocument',
                 request_serializer=headwater_dot_v1_dot_retrieval__service__pb2.ImportDocumentRequest.SerializeToString,
@@ -135,7 +140,7 @@ class RetrievalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCorpus(self, request, context):
-        """UpdateCorpus changes a corpus's display_name or labels.
+        """UpdateCorpus changes a corpus's display_name, labels, splitting or language.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +148,15 @@ class RetrievalServiceServicer(object):
 
     def DeleteCorpus(self, request, context):
         """DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReembedCorpus(self, request, context):
+        """ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+        as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+        embedder while it runs, it goes on; for another, it begins anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +259,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.DeleteCorpus,
                     request_deserializer=headwater_dot_v1_dot_retrieval__service__pb2.DeleteCorpusRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ReembedCorpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReembedCorpus,
+                    request_deserializer=headwater_dot_v1_dot_retrieval__service__pb2.ReembedCorpusRequest.FromString,
+                    response_serializer=headwater_dot_v1_dot_document__pb2.Corpus.SerializeToString,
             ),
             'ImportDocument': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportDocument,
@@ -428,6 +447,33 @@ class RetrievalService(object):
             '/headwater.v1.RetrievalService/DeleteCorpus',
             headwater_dot_v1_dot_retrieval__service__pb2.DeleteCorpusRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReembedCorpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headwater.v1.RetrievalService/ReembedCorpus',
+            headwater_dot_v1_dot_retrieval__service__pb2.ReembedCorpusRequest.SerializeToString,
+            headwater_dot_v1_dot_document__pb2.Corpus.FromString,
             options,
             channel_credentials,
             insecure,

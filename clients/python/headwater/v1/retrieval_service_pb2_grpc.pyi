@@ -45,13 +45,22 @@ class RetrievalServiceStub:
         headwater.v1.retrieval_service_pb2.UpdateCorpusRequest,
         headwater.v1.document_pb2.Corpus,
     ]
-    """UpdateCorpus changes a corpus's display_name or labels."""
+    """UpdateCorpus changes a corpus's display_name, labels, splitting or language."""
 
     DeleteCorpus: grpc.UnaryUnaryMultiCallable[
         headwater.v1.retrieval_service_pb2.DeleteCorpusRequest,
         google.protobuf.empty_pb2.Empty,
     ]
     """DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set."""
+
+    ReembedCorpus: grpc.UnaryUnaryMultiCallable[
+        headwater.v1.retrieval_service_pb2.ReembedCorpusRequest,
+        headwater.v1.document_pb2.Corpus,
+    ]
+    """ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+    as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+    embedder while it runs, it goes on; for another, it begins anew.
+    """
 
     ImportDocument: grpc.StreamStreamMultiCallable[
         headwater.v1.retrieval_service_pb2.ImportDocumentRequest,
@@ -142,13 +151,22 @@ class RetrievalServiceAsyncStub:
         headwater.v1.retrieval_service_pb2.UpdateCorpusRequest,
         headwater.v1.document_pb2.Corpus,
     ]
-    """UpdateCorpus changes a corpus's display_name or labels."""
+    """UpdateCorpus changes a corpus's display_name, labels, splitting or language."""
 
     DeleteCorpus: grpc.aio.UnaryUnaryMultiCallable[
         headwater.v1.retrieval_service_pb2.DeleteCorpusRequest,
         google.protobuf.empty_pb2.Empty,
     ]
     """DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set."""
+
+    ReembedCorpus: grpc.aio.UnaryUnaryMultiCallable[
+        headwater.v1.retrieval_service_pb2.ReembedCorpusRequest,
+        headwater.v1.document_pb2.Corpus,
+    ]
+    """ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+    as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+    embedder while it runs, it goes on; for another, it begins anew.
+    """
 
     ImportDocument: grpc.aio.StreamStreamMultiCallable[
         headwater.v1.retrieval_service_pb2.ImportDocumentRequest,
@@ -247,7 +265,7 @@ class RetrievalServiceServicer(metaclass=abc.ABCMeta):
         request: headwater.v1.retrieval_service_pb2.UpdateCorpusRequest,
         context: _ServicerContext,
     ) -> typing.Union[headwater.v1.document_pb2.Corpus, collections.abc.Awaitable[headwater.v1.document_pb2.Corpus]]:
-        """UpdateCorpus changes a corpus's display_name or labels."""
+        """UpdateCorpus changes a corpus's display_name, labels, splitting or language."""
 
     @abc.abstractmethod
     def DeleteCorpus(
@@ -256,6 +274,17 @@ class RetrievalServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
         """DeleteCorpus deletes a corpus. FAILED_PRECONDITION if it has documents and `force` is not set."""
+
+    @abc.abstractmethod
+    def ReembedCorpus(
+        self,
+        request: headwater.v1.retrieval_service_pb2.ReembedCorpusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[headwater.v1.document_pb2.Corpus, collections.abc.Awaitable[headwater.v1.document_pb2.Corpus]]:
+        """ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+        as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+        embedder while it runs, it goes on; for another, it begins anew.
+        """
 
     @abc.abstractmethod
     def ImportDocument(

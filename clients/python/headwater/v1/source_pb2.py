@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from headwater.v1 import filter_pb2 as headwater_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19headwater/v1/source.proto\x12\x0cheadwater.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19headwater/v1/filter.proto\"\x88\x04\n\x06Source\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(\x10\x12\x19\n\x07passage\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1a\n\x08\x64ocument\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x17\n\x05title\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x15\n\x03uri\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12\x1a\n\x07\x63ontent\x18\x06 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x16.headwater.v1.Location\x12\x12\n\x05score\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x04rank\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12>\n\x08metadata\x18\n \x03(\x0b\x32\".headwater.v1.Source.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10@\x12>\n\x0b\x64isposition\x18\x0b \x01(\x0e\x32\x1f.headwater.v1.SourceDispositionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x13\n\x06\x63osine\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x07heading\x18\r \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.MetadataValue:\x02\x38\x01\x42\x08\n\x06_scoreB\t\n\x07_cosine\"\xa3\x02\n\x08Location\x12-\n\npage_range\x18\x01 \x01(\x0b\x32\x17.headwater.v1.PageRangeH\x00\x12\x18\n\x05slide\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x12-\n\nline_range\x18\x03 \x01(\x0b\x32\x17.headwater.v1.LineRangeH\x00\x12\x37\n\x0fparagraph_range\x18\x04 \x01(\x0b\x32\x1c.headwater.v1.ParagraphRangeH\x00\x12+\n\trow_range\x18\x05 \x01(\x0b\x32\x16.headwater.v1.RowRangeH\x00\x12-\n\nbyte_range\x18\x06 \x01(\x0b\x32\x17.headwater.v1.ByteRangeH\x00\x42\n\n\x08position\":\n\tPageRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\":\n\tLineRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"?\n\x0eParagraphRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"R\n\x08RowRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x17\n\x05sheet\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\"9\n\tByteRange\x12\x16\n\x05start\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x14\n\x03\x65nd\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"=\n\nSourceList\x12/\n\x07sources\x18\x01 \x03(\x0b\x32\x14.headwater.v1.SourceB\x08\xbaH\x05\x92\x01\x02\x10\x64\"\r\n\x0bNoGrounding\"\xee\x03\n\x10RetrievalOptions\x12N\n\x07\x63orpora\x18\x01 \x03(\tB=\xbaH:\x92\x01\x37\x10\n\x18\x01\"1r/2-^(corpora/)?[A-Za-z0-9][A-Za-z0-9._~-]{0,62}$\x12\x18\n\x05query\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.headwater.v1.Filter\x12\x33\n\x04mode\x18\x04 \x01(\x0e\x32\x1b.headwater.v1.RetrievalModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x05top_k\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\tmin_score\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\xf0\xbfH\x00\x88\x01\x01\x12\x1d\n\x0ctoken_budget\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00:\x9c\x01\xbaH\x98\x01\x1a\x95\x01\n\x1bretrieval_options.min_score\x12Nmin_score is a cosine similarity, which LEXICAL has not: leave one of them out\x1a&!has(this.min_score) || this.mode != 3B\x0c\n\n_min_score\"\x82\x02\n\x13RetrievalStatistics\x12)\n\x04mode\x18\x01 \x01(\x0e\x32\x1b.headwater.v1.RetrievalMode\x12\x12\n\ncandidates\x18\x02 \x01(\x05\x12\x17\n\x0f\x62\x65low_min_score\x18\x03 \x01(\x05\x12\x19\n\x11over_token_budget\x18\x04 \x01(\x05\x12\x31\n\x0e\x65mbedding_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bsearch_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rindex_current\x18\x07 \x01(\x08*\x99\x01\n\x11SourceDisposition\x12\"\n\x1eSOURCE_DISPOSITION_UNSPECIFIED\x10\x00\x12 \n\x1cSOURCE_DISPOSITION_RETRIEVED\x10\x01\x12 \n\x1cSOURCE_DISPOSITION_PRESENTED\x10\x02\x12\x1c\n\x18SOURCE_DISPOSITION_CITED\x10\x03*\x80\x01\n\rRetrievalMode\x12\x1e\n\x1aRETRIEVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETRIEVAL_MODE_HYBRID\x10\x01\x12\x18\n\x14RETRIEVAL_MODE_DENSE\x10\x02\x12\x1a\n\x16RETRIEVAL_MODE_LEXICAL\x10\x03\x42\x65\n\x10\x64\x65v.headwater.v1B\x0bSourceProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19headwater/v1/source.proto\x12\x0cheadwater.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19headwater/v1/filter.proto\"\xc7\x04\n\x06Source\x12\x13\n\x02id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(\x10\x12\x19\n\x07passage\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1a\n\x08\x64ocument\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x17\n\x05title\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x15\n\x03uri\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12\x1a\n\x07\x63ontent\x18\x06 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x16.headwater.v1.Location\x12\x12\n\x05score\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x04rank\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12>\n\x08metadata\x18\n \x03(\x0b\x32\".headwater.v1.Source.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10@\x12>\n\x0b\x64isposition\x18\x0b \x01(\x0e\x32\x1f.headwater.v1.SourceDispositionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x13\n\x06\x63osine\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x07heading\x18\r \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12/\n\trelevance\x18\x0e \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x1aL\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.MetadataValue:\x02\x38\x01\x42\x08\n\x06_scoreB\t\n\x07_cosineB\x0c\n\n_relevance\"\xa3\x02\n\x08Location\x12-\n\npage_range\x18\x01 \x01(\x0b\x32\x17.headwater.v1.PageRangeH\x00\x12\x18\n\x05slide\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x12-\n\nline_range\x18\x03 \x01(\x0b\x32\x17.headwater.v1.LineRangeH\x00\x12\x37\n\x0fparagraph_range\x18\x04 \x01(\x0b\x32\x1c.headwater.v1.ParagraphRangeH\x00\x12+\n\trow_range\x18\x05 \x01(\x0b\x32\x16.headwater.v1.RowRangeH\x00\x12-\n\nbyte_range\x18\x06 \x01(\x0b\x32\x17.headwater.v1.ByteRangeH\x00\x42\n\n\x08position\":\n\tPageRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\":\n\tLineRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"?\n\x0eParagraphRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"R\n\x08RowRange\x12\x16\n\x05\x66irst\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x15\n\x04last\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x17\n\x05sheet\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\"9\n\tByteRange\x12\x16\n\x05start\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x14\n\x03\x65nd\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"=\n\nSourceList\x12/\n\x07sources\x18\x01 \x03(\x0b\x32\x14.headwater.v1.SourceB\x08\xbaH\x05\x92\x01\x02\x10\x64\"\r\n\x0bNoGrounding\"\x83\x04\n\x10RetrievalOptions\x12N\n\x07\x63orpora\x18\x01 \x03(\tB=\xbaH:\x92\x01\x37\x10\n\x18\x01\"1r/2-^(corpora/)?[A-Za-z0-9][A-Za-z0-9._~-]{0,62}$\x12\x18\n\x05query\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.headwater.v1.Filter\x12\x33\n\x04mode\x18\x04 \x01(\x0e\x32\x1b.headwater.v1.RetrievalModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x05top_k\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12/\n\tmin_score\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\xf0\xbfH\x00\x88\x01\x01\x12\x1d\n\x0ctoken_budget\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00:\xb1\x01\xbaH\xad\x01\x1a\xaa\x01\n\x1bretrieval_options.min_score\x12\x63min_score is about a relevance that needs an embedding, and LEXICAL has none: leave one of them out\x1a&!has(this.min_score) || this.mode != 3B\x0c\n\n_min_score\"\xdd\x02\n\x13RetrievalStatistics\x12)\n\x04mode\x18\x01 \x01(\x0e\x32\x1b.headwater.v1.RetrievalMode\x12\x12\n\ncandidates\x18\x02 \x01(\x05\x12\x17\n\x0f\x62\x65low_min_score\x18\x03 \x01(\x05\x12\x19\n\x11over_token_budget\x18\x04 \x01(\x05\x12\x31\n\x0e\x65mbedding_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bsearch_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rindex_current\x18\x07 \x01(\x08\x12\x17\n\x0fnear_duplicates\x18\x08 \x01(\x05\x12\x10\n\x08reranker\x18\t \x01(\t\x12.\n\x0brerank_time\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration*\x99\x01\n\x11SourceDisposition\x12\"\n\x1eSOURCE_DISPOSITION_UNSPECIFIED\x10\x00\x12 \n\x1cSOURCE_DISPOSITION_RETRIEVED\x10\x01\x12 \n\x1cSOURCE_DISPOSITION_PRESENTED\x10\x02\x12\x1c\n\x18SOURCE_DISPOSITION_CITED\x10\x03*\x80\x01\n\rRetrievalMode\x12\x1e\n\x1aRETRIEVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15RETRIEVAL_MODE_HYBRID\x10\x01\x12\x18\n\x14RETRIEVAL_MODE_DENSE\x10\x02\x12\x1a\n\x16RETRIEVAL_MODE_LEXICAL\x10\x03\x42\x65\n\x10\x64\x65v.headwater.v1B\x0bSourceProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCE'].fields_by_name['disposition']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SOURCE'].fields_by_name['heading']._loaded_options = None
   _globals['_SOURCE'].fields_by_name['heading']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_SOURCE'].fields_by_name['relevance']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['relevance']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
   _globals['_LOCATION'].fields_by_name['slide']._loaded_options = None
   _globals['_LOCATION'].fields_by_name['slide']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_PAGERANGE'].fields_by_name['first']._loaded_options = None
@@ -96,33 +98,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVALOPTIONS'].fields_by_name['token_budget']._loaded_options = None
   _globals['_RETRIEVALOPTIONS'].fields_by_name['token_budget']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_RETRIEVALOPTIONS']._loaded_options = None
-  _globals['_RETRIEVALOPTIONS']._serialized_options = b'\272H\230\001\032\225\001\n\033retrieval_options.min_score\022Nmin_score is a cosine similarity, which LEXICAL has not: leave one of them out\032&!has(this.min_score) || this.mode != 3'
-  _globals['_SOURCEDISPOSITION']._serialized_start=2113
-  _globals['_SOURCEDISPOSITION']._serialized_end=2266
-  _globals['_RETRIEVALMODE']._serialized_start=2269
-  _globals['_RETRIEVALMODE']._serialized_end=2397
+  _globals['_RETRIEVALOPTIONS']._serialized_options = b'\272H\255\001\032\252\001\n\033retrieval_options.min_score\022cmin_score is about a relevance that needs an embedding, and LEXICAL has none: leave one of them out\032&!has(this.min_score) || this.mode != 3'
+  _globals['_SOURCEDISPOSITION']._serialized_start=2288
+  _globals['_SOURCEDISPOSITION']._serialized_end=2441
+  _globals['_RETRIEVALMODE']._serialized_start=2444
+  _globals['_RETRIEVALMODE']._serialized_end=2572
   _globals['_SOURCE']._serialized_start=132
-  _globals['_SOURCE']._serialized_end=652
-  _globals['_SOURCE_METADATAENTRY']._serialized_start=555
-  _globals['_SOURCE_METADATAENTRY']._serialized_end=631
-  _globals['_LOCATION']._serialized_start=655
-  _globals['_LOCATION']._serialized_end=946
-  _globals['_PAGERANGE']._serialized_start=948
-  _globals['_PAGERANGE']._serialized_end=1006
-  _globals['_LINERANGE']._serialized_start=1008
-  _globals['_LINERANGE']._serialized_end=1066
-  _globals['_PARAGRAPHRANGE']._serialized_start=1068
-  _globals['_PARAGRAPHRANGE']._serialized_end=1131
-  _globals['_ROWRANGE']._serialized_start=1133
-  _globals['_ROWRANGE']._serialized_end=1215
-  _globals['_BYTERANGE']._serialized_start=1217
-  _globals['_BYTERANGE']._serialized_end=1274
-  _globals['_SOURCELIST']._serialized_start=1276
-  _globals['_SOURCELIST']._serialized_end=1337
-  _globals['_NOGROUNDING']._serialized_start=1339
-  _globals['_NOGROUNDING']._serialized_end=1352
-  _globals['_RETRIEVALOPTIONS']._serialized_start=1355
-  _globals['_RETRIEVALOPTIONS']._serialized_end=1849
-  _globals['_RETRIEVALSTATISTICS']._serialized_start=1852
-  _globals['_RETRIEVALSTATISTICS']._serialized_end=2110
+  _globals['_SOURCE']._serialized_end=715
+  _globals['_SOURCE_METADATAENTRY']._serialized_start=604
+  _globals['_SOURCE_METADATAENTRY']._serialized_end=680
+  _globals['_LOCATION']._serialized_start=718
+  _globals['_LOCATION']._serialized_end=1009
+  _globals['_PAGERANGE']._serialized_start=1011
+  _globals['_PAGERANGE']._serialized_end=1069
+  _globals['_LINERANGE']._serialized_start=1071
+  _globals['_LINERANGE']._serialized_end=1129
+  _globals['_PARAGRAPHRANGE']._serialized_start=1131
+  _globals['_PARAGRAPHRANGE']._serialized_end=1194
+  _globals['_ROWRANGE']._serialized_start=1196
+  _globals['_ROWRANGE']._serialized_end=1278
+  _globals['_BYTERANGE']._serialized_start=1280
+  _globals['_BYTERANGE']._serialized_end=1337
+  _globals['_SOURCELIST']._serialized_start=1339
+  _globals['_SOURCELIST']._serialized_end=1400
+  _globals['_NOGROUNDING']._serialized_start=1402
+  _globals['_NOGROUNDING']._serialized_end=1415
+  _globals['_RETRIEVALOPTIONS']._serialized_start=1418
+  _globals['_RETRIEVALOPTIONS']._serialized_end=1933
+  _globals['_RETRIEVALSTATISTICS']._serialized_start=1936
+  _globals['_RETRIEVALSTATISTICS']._serialized_end=2285
 # @@protoc_insertion_point(module_scope)

@@ -114,6 +114,7 @@ class Source(google.protobuf.message.Message):
     DISPOSITION_FIELD_NUMBER: builtins.int
     COSINE_FIELD_NUMBER: builtins.int
     HEADING_FIELD_NUMBER: builtins.int
+    RELEVANCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The number of the source within its answer: "1", "2", … in order of rank. Empty from `Retrieve`."""
     passage: builtins.str
@@ -136,6 +137,10 @@ class Source(google.protobuf.message.Message):
     """The cosine similarity of query and passage, −1 to 1. Unset where no embedding took part."""
     heading: builtins.str
     """The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none."""
+    relevance: builtins.float
+    """How likely the passage is to be about the query, 0 to 1, estimated from the query and the passage alone: unlike `score` it can be compared between
+    queries and corpora, and it is what `min_score` is about. Unset where no embedding took part.
+    """
     @property
     def location(self) -> global___Location:
         """Where in the document the text stands. Unset if unknown."""
@@ -160,11 +165,14 @@ class Source(google.protobuf.message.Message):
         disposition: global___SourceDisposition.ValueType = ...,
         cosine: builtins.float | None = ...,
         heading: builtins.str = ...,
+        relevance: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cosine", b"_cosine", "_score", b"_score", "cosine", b"cosine", "location", b"location", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cosine", b"_cosine", "_score", b"_score", "content", b"content", "cosine", b"cosine", "disposition", b"disposition", "document", b"document", "heading", b"heading", "id", b"id", "location", b"location", "metadata", b"metadata", "passage", b"passage", "rank", b"rank", "score", b"score", "title", b"title", "uri", b"uri"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cosine", b"_cosine", "_relevance", b"_relevance", "_score", b"_score", "cosine", b"cosine", "location", b"location", "relevance", b"relevance", "score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cosine", b"_cosine", "_relevance", b"_relevance", "_score", b"_score", "content", b"content", "cosine", b"cosine", "disposition", b"disposition", "document", b"document", "heading", b"heading", "id", b"id", "location", b"location", "metadata", b"metadata", "passage", b"passage", "rank", b"rank", "relevance", b"relevance", "score", b"score", "title", b"title", "uri", b"uri"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cosine", b"_cosine"]) -> typing.Literal["cosine"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_relevance", b"_relevance"]) -> typing.Literal["relevance"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_score", b"_score"]) -> typing.Literal["score"] | None: ...
 
@@ -388,7 +396,7 @@ class RetrievalOptions(google.protobuf.message.Message):
     top_k: builtins.int
     """How many sources at most, 1 to 100. Unset (0): the server's setting, 8 by default."""
     min_score: builtins.float
-    """The least cosine similarity of query and passage, −1 to 1. Unset: no limit. Refused with LEXICAL, which has none."""
+    """The least `Source.relevance`, 0 to 1; a negative one is no limit. Unset: no limit. Refused with LEXICAL, which has none."""
     token_budget: builtins.int
     """How many tokens (estimated, 4 bytes of UTF-8 each) the sources may have in all; the lowest ranked are left out first. Unset (0): no limit."""
     @property
@@ -429,6 +437,9 @@ class RetrievalStatistics(google.protobuf.message.Message):
     EMBEDDING_TIME_FIELD_NUMBER: builtins.int
     SEARCH_TIME_FIELD_NUMBER: builtins.int
     INDEX_CURRENT_FIELD_NUMBER: builtins.int
+    NEAR_DUPLICATES_FIELD_NUMBER: builtins.int
+    RERANKER_FIELD_NUMBER: builtins.int
+    RERANK_TIME_FIELD_NUMBER: builtins.int
     mode: global___RetrievalMode.ValueType
     """The mode used."""
     candidates: builtins.int
@@ -441,6 +452,10 @@ class RetrievalStatistics(google.protobuf.message.Message):
     """Whether the index had applied every acknowledged write of the corpora searched when the search began. False: some of the newest
     passages may be missing.
     """
+    near_duplicates: builtins.int
+    """How many candidates were left out because a source that is ranked higher says nearly the same."""
+    reranker: builtins.str
+    """The reranker that gave the order, `provider/model`. Empty: none."""
     @property
     def embedding_time(self) -> google.protobuf.duration_pb2.Duration:
         """Time spent on the embedding of the query. Zero where none took part."""
@@ -448,6 +463,10 @@ class RetrievalStatistics(google.protobuf.message.Message):
     @property
     def search_time(self) -> google.protobuf.duration_pb2.Duration:
         """Time spent searching."""
+
+    @property
+    def rerank_time(self) -> google.protobuf.duration_pb2.Duration:
+        """Time spent reranking. Zero where none took part."""
 
     def __init__(
         self,
@@ -459,8 +478,11 @@ class RetrievalStatistics(google.protobuf.message.Message):
         embedding_time: google.protobuf.duration_pb2.Duration | None = ...,
         search_time: google.protobuf.duration_pb2.Duration | None = ...,
         index_current: builtins.bool = ...,
+        near_duplicates: builtins.int = ...,
+        reranker: builtins.str = ...,
+        rerank_time: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["embedding_time", b"embedding_time", "search_time", b"search_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["below_min_score", b"below_min_score", "candidates", b"candidates", "embedding_time", b"embedding_time", "index_current", b"index_current", "mode", b"mode", "over_token_budget", b"over_token_budget", "search_time", b"search_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["embedding_time", b"embedding_time", "rerank_time", b"rerank_time", "search_time", b"search_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["below_min_score", b"below_min_score", "candidates", b"candidates", "embedding_time", b"embedding_time", "index_current", b"index_current", "mode", b"mode", "near_duplicates", b"near_duplicates", "over_token_budget", b"over_token_budget", "rerank_time", b"rerank_time", "reranker", b"reranker", "search_time", b"search_time"]) -> None: ...
 
 global___RetrievalStatistics = RetrievalStatistics

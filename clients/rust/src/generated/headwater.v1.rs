@@ -197,6 +197,10 @@ pub struct Source {
     /// The headings under which the passage stands, outermost first, joined by " > ". Empty if there are none.
     #[prost(string, tag = "13")]
     pub heading: ::prost::alloc::string::String,
+    /// How likely the passage is to be about the query, 0 to 1, estimated from the query and the passage alone: unlike `score` it can be compared between
+    /// queries and corpora, and it is what `min_score` is about. Unset where no embedding took part.
+    #[prost(double, optional, tag = "14")]
+    pub relevance: ::core::option::Option<f64>,
 }
 /// Location is where in a document a piece of text stands. Which kind it is depends on the document's format.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -312,7 +316,7 @@ pub struct RetrievalOptions {
     /// How many sources at most, 1 to 100. Unset (0): the server's setting, 8 by default.
     #[prost(int32, tag = "5")]
     pub top_k: i32,
-    /// The least cosine similarity of query and passage, −1 to 1. Unset: no limit. Refused with LEXICAL, which has none.
+    /// The least `Source.relevance`, 0 to 1; a negative one is no limit. Unset: no limit. Refused with LEXICAL, which has none.
     #[prost(double, optional, tag = "6")]
     pub min_score: ::core::option::Option<f64>,
     /// How many tokens (estimated, 4 bytes of UTF-8 each) the sources may have in all; the lowest ranked are left out first. Unset (0): no limit.
@@ -320,7 +324,7 @@ pub struct RetrievalOptions {
     pub token_budget: i32,
 }
 /// RetrievalStatistics is how a search went.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetrievalStatistics {
     /// The mode used.
     #[prost(enumeration = "RetrievalMode", tag = "1")]
@@ -344,6 +348,15 @@ pub struct RetrievalStatistics {
     /// passages may be missing.
     #[prost(bool, tag = "7")]
     pub index_current: bool,
+    /// How many candidates were left out because a source that is ranked higher says nearly the same.
+    #[prost(int32, tag = "8")]
+    pub near_duplicates: i32,
+    /// The reranker that gave the order, `provider/model`. Empty: none.
+    #[prost(string, tag = "9")]
+    pub reranker: ::prost::alloc::string::String,
+    /// Time spent reranking. Zero where none took part.
+    #[prost(message, optional, tag = "10")]
+    pub rerank_time: ::core::option::Option<::prost_types::Duration>,
 }
 /// SourceDisposition is what became of a source in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1905,7 +1918,8 @@ pub struct Corpus {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// The embedder that made the corpus's vectors. Set by the server when the corpus is created; a corpus never mixes embedders.
+    /// The embedder that makes the corpus's vectors, `provider/model`, such as `builtin/all-MiniLM-L6-v2`; a corpus never mixes embedders. Set when the
+    /// corpus is created, and changed by `ReembedCorpus` alone. Unset at creation: the server's default.
     #[prost(string, tag = "4")]
     pub embedder: ::prost::alloc::string::String,
     /// How many documents the corpus has, in every state.
@@ -1920,6 +1934,40 @@ pub struct Corpus {
     /// When the corpus itself (not its documents) was last changed.
     #[prost(message, optional, tag = "8")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How documents are split into passages. A change holds for documents that are imported after it, and for all after `ReembedCorpus`. Unset: the
+    /// server's settings.
+    #[prost(message, optional, tag = "9")]
+    pub splitting: ::core::option::Option<SplittingOptions>,
+    /// The language whose stems and stop words lexical search uses, an ISO 639-1 code such as `en` or `de`. A change holds like one of `splitting`.
+    /// Unset: detected in each passage.
+    #[prost(string, tag = "10")]
+    pub language: ::prost::alloc::string::String,
+    /// How far `ReembedCorpus` has come. Unset while there is nothing to do.
+    #[prost(message, optional, tag = "11")]
+    pub reembedding: ::core::option::Option<Reembedding>,
+}
+/// SplittingOptions is how documents are split into passages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SplittingOptions {
+    /// How many characters (Unicode code points) a passage has at most, 50 to 4,096. Unset (0): the server's setting, 1,000 by default.
+    #[prost(int32, tag = "1")]
+    pub max_characters: i32,
+    /// How many characters of a passage's end begin the next as well, at most half of `max_characters`. Unset: the server's setting, 0 by default.
+    #[prost(int32, optional, tag = "2")]
+    pub overlap_characters: ::core::option::Option<i32>,
+}
+/// Reembedding is how far the making of a corpus's vectors anew has come. Until it is done, the corpus is searched with the vectors it had.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reembedding {
+    /// The embedder that the corpus will have.
+    #[prost(string, tag = "1")]
+    pub embedder: ::prost::alloc::string::String,
+    /// How many of its documents are done: READY, or FAILED.
+    #[prost(int32, tag = "2")]
+    pub done_documents: i32,
+    /// How many documents there are to do in all.
+    #[prost(int32, tag = "3")]
+    pub document_count: i32,
 }
 /// Document is a file, or a text, in a corpus.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2084,8 +2132,7 @@ pub enum ErrorReason {
     /// {"reason":"CHAT_BUSY","domain":"headwater","metadata":{"chat":"chats/5f0c","answer":"answers/9a1b"}}
     /// ```
     ChatBusy = 1,
-    /// The request_id belongs to a request with other content. Status INVALID_ARGUMENT; ALREADY_EXISTS where the same request
-    /// is running and this server cannot attach to it. Send a new UUID.
+    /// The request_id belongs to a request with other content. Status INVALID_ARGUMENT. Send a new UUID.
     ///
     /// Example:
     ///
@@ -2093,7 +2140,7 @@ pub enum ErrorReason {
     /// {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
     /// ```
     RequestIdReused = 2,
-    /// The caller has more of a running answer than the server. Status ABORTED. Ask again with a new request_id.
+    /// The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
     ///
     /// Example:
     ///
@@ -2370,7 +2417,7 @@ pub struct UpdateCorpusRequest {
     /// The corpus, with its name. Required.
     #[prost(message, optional, tag = "1")]
     pub corpus: ::core::option::Option<Corpus>,
-    /// Which fields to change: display_name, labels. Unset: those of them that are set.
+    /// Which fields to change: display_name, labels, splitting, language. Unset: those of them that are set.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -2383,6 +2430,16 @@ pub struct DeleteCorpusRequest {
     /// Whether to delete its documents with it. False: a corpus with documents is refused.
     #[prost(bool, tag = "2")]
     pub force: bool,
+}
+/// ReembedCorpusRequest says which corpus to embed anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReembedCorpusRequest {
+    /// The name, `corpora/{corpus}`. Required.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The embedder to use, `provider/model`. Unset: the server's default.
+    #[prost(string, tag = "2")]
+    pub embedder: ::prost::alloc::string::String,
 }
 /// ImportDocumentRequest is one message of an upload.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2752,7 +2809,7 @@ pub mod retrieval_service_client {
                 .insert(GrpcMethod::new("headwater.v1.RetrievalService", "ListCorpora"));
             self.inner.unary(req, path, codec).await
         }
-        /// UpdateCorpus changes a corpus's display_name or labels.
+        /// UpdateCorpus changes a corpus's display_name, labels, splitting or language.
         pub async fn update_corpus(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateCorpusRequest>,
@@ -2797,6 +2854,32 @@ pub mod retrieval_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("headwater.v1.RetrievalService", "DeleteCorpus"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ReembedCorpus begins to read, split and embed all documents of a corpus anew, in the background, and returns at once. The corpus goes on being searched
+        /// as it was, until all of it is done; then the new takes the place of the old at once. `Corpus.reembedding` says how far it is. Called again for the same
+        /// embedder while it runs, it goes on; for another, it begins anew.
+        pub async fn reembed_corpus(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReembedCorpusRequest>,
+        ) -> std::result::Result<tonic::Response<super::Corpus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/headwater.v1.RetrievalService/ReembedCorpus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("headwater.v1.RetrievalService", "ReembedCorpus"),
                 );
             self.inner.unary(req, path, codec).await
         }

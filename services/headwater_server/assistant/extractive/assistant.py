@@ -28,9 +28,9 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.sentences import Kind
-from headwater_server.assistant.text import utf8_prefix
 from headwater_server.errors import InvalidRequest, ResourceNotFound
 from headwater_server.names import assistant_name
+from headwater_server.text import utf8_prefix
 
 MODEL = Model(
     id="extractive",

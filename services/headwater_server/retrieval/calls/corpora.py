@@ -16,11 +16,22 @@ from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import reported
 from headwater_server.retrieval.calls.requests import mark_of
 from headwater_server.retrieval.calls.wire import corpus_message
-from headwater_server.retrieval.catalog import BeingDeleted, Corpus, CorpusExists, CorpusNotEmpty, RequestMark
-from headwater_server.retrieval.embedding.protocol import Embedder
+from headwater_server.retrieval.catalog import (
+    BeingDeleted,
+    Corpus,
+    CorpusChanges,
+    CorpusExists,
+    CorpusNotEmpty,
+    CorpusSetup,
+    EmbedderIdentity,
+    RequestMark,
+    Splitting,
+)
+from headwater_server.retrieval.corpus_embedder import embedder_of
+from headwater_server.retrieval.embedding.errors import EmbedderUnknown
 from headwater_server.retrieval.store.protocol import CorpusKey
 
-_UPDATABLE = ("display_name", "labels")
+_UPDATABLE = ("display_name", "labels", "splitting", "language")
 
 
 class CorpusCalls:
@@ -34,9 +45,10 @@ class CorpusCalls:
         key = CorpusKey(caller.tenant, request.corpus_id or names.new_id())
         name = names.corpus_name(key.corpus_id)
         mark = mark_of(request, request.request_id, resource=name)
+        setup = await self._setup(request.corpus)
         with reported(name):
             try:
-                corpus = await self._parts.operations.complete(lambda: self._create(key, request.corpus, mark))
+                corpus = await self._parts.operations.complete(lambda: self._create(key, request.corpus, setup, mark))
             except CorpusExists as error:
                 raise AlreadyExists(name) from error
         return corpus_message(corpus)
@@ -67,17 +79,35 @@ class CorpusCalls:
 
     async def update(self, request: pb.UpdateCorpusRequest, caller: Caller) -> document_pb2.Corpus:
         """UpdateCorpus."""
-        changes = request.corpus
-        if not CORPUS_NAME.fullmatch(changes.name):
+        given = request.corpus
+        if not CORPUS_NAME.fullmatch(given.name):
             raise InvalidRequest("corpus.name", "must be `corpora/{corpus}`")
-        present = [name for name in _UPDATABLE if getattr(changes, name)]
+        present = [name for name in ("display_name", "labels", "language") if getattr(given, name)]
+        present += ["splitting"] if given.HasField("splitting") else []
         fields = fields_to_update(request.update_mask, allowed=_UPDATABLE, present=present)
-        with reported(changes.name):
-            corpus = await self._parts.catalog.update_corpus(
-                CorpusKey(caller.tenant, names.corpus_id(changes.name)),
-                display_name=changes.display_name if "display_name" in fields else None,
-                labels=dict(changes.labels) if "labels" in fields else None,
-            )
+        changes = CorpusChanges(
+            display_name=given.display_name if "display_name" in fields else None,
+            labels=dict(given.labels) if "labels" in fields else None,
+            splitting=self._splitting(given) if "splitting" in fields else None,
+            language=given.language if "language" in fields else None,
+        )
+        key = CorpusKey(caller.tenant, names.corpus_id(given.name))
+        with reported(given.name):
+            corpus = await self._parts.catalog.update_corpus(key, changes)
+        return corpus_message(corpus)
+
+    async def reembed(self, request: pb.ReembedCorpusRequest, caller: Caller) -> document_pb2.Corpus:
+        """ReembedCorpus."""
+        key = CorpusKey(caller.tenant, names.corpus_id(request.name))
+        setup = await self._parts.catalog.corpus_setup(key)
+        if setup is None:
+            raise ResourceNotFound(request.name)
+        identity = await self._identity(request.embedder or setup.embedder.name, field="embedder")
+        with reported(request.name):
+            await self._parts.operations.complete(lambda: self._parts.reembedder.begin(key, identity))
+            corpus = await self._parts.catalog.get_corpus(key)
+        if corpus is None:
+            raise ResourceNotFound(request.name)
         return corpus_message(corpus)
 
     async def delete(self, request: pb.DeleteCorpusRequest, caller: Caller) -> Empty:
@@ -97,77 +127,93 @@ class CorpusCalls:
 
         Raises:
             ResourceNotFound: There is no such corpus.
-            PreconditionFailed: Its vectors were made by another embedder.
+            PreconditionFailed: This server has not the embedder that made its vectors.
         """
-        corpus = await self._parts.catalog.get_corpus(key)
-        if corpus is None and key.corpus_id == names.DEFAULT_CORPUS:
+        setup = await self._parts.catalog.corpus_setup(key)
+        if setup is None and key.corpus_id == names.DEFAULT_CORPUS:
+            setup = await self._default_setup()
             try:
-                await self._parts.operations.complete(lambda: self._create(key, document_pb2.Corpus(), None))
-            except CorpusExists:
-                pass  # by another call, in the meantime
-            else:
-                return
-            corpus = await self._parts.catalog.get_corpus(key)
-        if corpus is None:
+                created = setup
+                await self._parts.operations.complete(lambda: self._create(key, document_pb2.Corpus(), created, None))
+            except CorpusExists:  # made by another call, in the meantime
+                setup = await self._parts.catalog.corpus_setup(key)
+        if setup is None:
             raise ResourceNotFound(names.corpus_name(key.corpus_id))
-        await self.check_embedder(corpus)
+        await embedder_of(self._parts.embedders, key, setup)
 
-    async def check_embedder(self, corpus: Corpus) -> None:
-        """Refuses a corpus whose vectors cannot be compared with those that this server makes.
+    async def _default_setup(self) -> CorpusSetup:
+        return CorpusSetup(await self._identity("", field="corpus.embedder"))
+
+    async def _setup(self, corpus: document_pb2.Corpus) -> CorpusSetup:
+        """What a caller wants of a new corpus.
 
         Raises:
-            PreconditionFailed: They cannot.
+            InvalidRequest: There is no such embedder, or the sizes contradict each other.
+            PreconditionFailed: The embedder cannot be used on this machine.
+            ServiceError: The embedder's server does not answer, or refuses the model.
         """
-        fingerprint = (await self._parts.embedder.load()).fingerprint
-        if corpus.embedder != fingerprint:
-            raise PreconditionFailed(
-                f"{names.corpus_name(corpus.key.corpus_id)} was made with the embedder {corpus.embedder}, and this"
-                f" server has {fingerprint}: import its documents into a new corpus"
-            )
+        identity = await self._identity(corpus.embedder, field="corpus.embedder")
+        return CorpusSetup(identity, self._splitting(corpus), corpus.language)
 
-    async def _create(self, key: CorpusKey, corpus: document_pb2.Corpus, mark: RequestMark | None) -> Corpus:
+    async def _identity(self, name: str, *, field: str) -> EmbedderIdentity:
+        try:
+            embedder = self._parts.embedders.get(name)
+        except EmbedderUnknown as error:
+            raise InvalidRequest(field, str(error)) from error
+        return EmbedderIdentity(embedder.name, await embedder.fingerprint(), await embedder.dimension())
+
+    def _splitting(self, corpus: document_pb2.Corpus) -> Splitting:
+        given = corpus.splitting
+        longest = given.max_characters or self._parts.config.split.max_characters
+        overlap = given.overlap_characters if given.HasField("overlap_characters") else None
+        if overlap is not None and overlap > longest // 2:
+            raise InvalidRequest(
+                "corpus.splitting.overlap_characters",
+                f"is {overlap}; it must be at most half of max_characters, which is {longest}",
+            )
+        return Splitting(given.max_characters, overlap)
+
+    async def _create(
+        self, key: CorpusKey, corpus: document_pb2.Corpus, setup: CorpusSetup, mark: RequestMark | None
+    ) -> Corpus:
         """Creates a corpus in the store first: what the catalog has can be searched."""
         catalog, store = self._parts.catalog, self._parts.store
-        embedder = await self._parts.embedder.load()
         async with self._parts.locks.hold(key):
             if mark and await catalog.find_request(key.tenant, mark.request_id):
-                return await self._record(key, corpus, embedder, mark)
-            if await catalog.get_corpus(key):
+                return await self._record(key, corpus, setup, mark)
+            if await catalog.corpus_setup(key):
                 raise CorpusExists(key.corpus_id)
-            await self._open_in_store(key, embedder)
+            await self._open_in_store(key, setup.embedder)
             try:
-                created = await self._record(key, corpus, embedder, mark)
+                created = await self._record(key, corpus, setup, mark)
             except BeingDeleted:
                 await self._finish_deletion(key)
-                await self._open_in_store(key, embedder)
-                created = await self._record(key, corpus, embedder, mark)
+                await self._open_in_store(key, setup.embedder)
+                created = await self._record(key, corpus, setup, mark)
             if created.key != key:  # the same request, sent twice at once, has made another
                 await store.delete_corpus(key)
             return created
 
-    async def _open_in_store(self, key: CorpusKey, embedder: Embedder) -> None:
+    async def _open_in_store(self, key: CorpusKey, embedder: EmbedderIdentity) -> None:
         store = self._parts.store
         try:
             await store.create_corpus(key, dimension=embedder.dimension, embedder=embedder.fingerprint)
-        except ValueError:  # left by a creation that was cut off, when the server had another embedder
+        except ValueError:  # left by a creation that was cut off, with another embedder
             await store.delete_corpus(key)
             await store.create_corpus(key, dimension=embedder.dimension, embedder=embedder.fingerprint)
 
     async def _record(
-        self, key: CorpusKey, corpus: document_pb2.Corpus, embedder: Embedder, mark: RequestMark | None
+        self, key: CorpusKey, corpus: document_pb2.Corpus, setup: CorpusSetup, mark: RequestMark | None
     ) -> Corpus:
         return await self._parts.catalog.create_corpus(
-            key,
-            display_name=corpus.display_name,
-            labels=dict(corpus.labels),
-            embedder=embedder.fingerprint,
-            mark=mark,
+            key, display_name=corpus.display_name, labels=dict(corpus.labels), setup=setup, mark=mark
         )
 
     async def _delete(self, key: CorpusKey, *, force: bool) -> None:
         async with self._parts.locks.hold(key):
             await self._parts.catalog.begin_delete_corpus(key, force=force)
             self._parts.runner.withdraw(lambda document: document.corpus == key)
+            self._parts.reembedder.withdraw(key)
             await self._finish_deletion(key)
         for document in self._parts.board.watched_in(key):
             self._parts.board.state_changed(document)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 import anyio
 
 from headwater.v1 import document_pb2
 from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server import names
-from headwater_server.errors import ResourceNotFound
+from headwater_server.errors import Overloaded, ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.wire import document_message, progress_message
@@ -21,15 +21,34 @@ _ENDED = (DocumentState.READY, DocumentState.FAILED)
 _LOOK_SECONDS = 30.0
 """The catalog is asked this often, should no word come."""
 
+MOST_WATCHERS = 2_048
+"""How many calls may follow documents at the same time, uploads that wait for their end among them."""
+_RETRY_SECONDS = 5.0
+
 
 class Following:
-    """Streams how the work on a document goes on."""
+    """Streams how the work on a document goes on; for a bounded number of watchers, each of whom costs little."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._watchers = 0
+
+    def check_room(self) -> None:
+        """Refuses one more watcher where there are too many.
+
+        Raises:
+            Overloaded: There are.
+        """
+        if self._watchers >= MOST_WATCHERS:
+            raise Overloaded(
+                f"{MOST_WATCHERS:,} calls follow documents, which is as many as the server serves",
+                retry_after=_RETRY_SECONDS,
+                metadata={"limit": "watchers", "maximum": str(MOST_WATCHERS)},
+            )
 
     async def watch(self, request: pb.WatchDocumentRequest, caller: Caller) -> AsyncGenerator[pb.WatchDocumentResponse]:
         """WatchDocument."""
+        self.check_room()
         key = DocumentKey(caller.tenant, *names.document_ids(request.name))
         async with aclosing(self.follow(key)) as events:
             async for event in events:
@@ -46,7 +65,7 @@ class Following:
         Raises:
             ResourceNotFound: It does not exist, or was deleted meanwhile.
         """
-        with self._parts.board.watch(key) as watch:
+        with self._counted(), self._parts.board.watch(key) as watch:
             document = await self._look(key)
             shown = self._progress(document)
             yield progress_message(shown)
@@ -58,6 +77,14 @@ class Following:
                     shown = step
                     yield progress_message(step)
         yield document_message(document, Progress())
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
 
     async def _look(self, key: DocumentKey) -> Document:
         document = await self._parts.catalog.get_document(key)

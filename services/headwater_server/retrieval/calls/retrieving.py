@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,15 +13,21 @@ from headwater.v1 import source_pb2
 from headwater_server import names
 from headwater_server.errors import InvalidRequest, Overloaded, ResourceNotFound
 from headwater_server.interfaces import Caller
-from headwater_server.retrieval.calls.corpora import CorpusCalls
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import store_unavailable
+from headwater_server.retrieval.calls.searching import Found, Searched, search_corpora
 from headwater_server.retrieval.calls.wire import source_message
+from headwater_server.retrieval.catalog import EmbedderIdentity
 from headwater_server.retrieval.embedding.protocol import Vector
+from headwater_server.retrieval.ranking.duplicates import without_duplicates
+from headwater_server.retrieval.ranking.neighbours import joined
+from headwater_server.retrieval.ranking.relevance import Calibration, calibration_of
+from headwater_server.retrieval.ranking.reranking import reranked
 from headwater_server.retrieval.store.filters import check_filter
 from headwater_server.retrieval.store.protocol import (
     CorpusKey,
     CorpusUnknown,
+    Hit,
     Query,
     SearchMode,
     SearchResult,
@@ -33,6 +38,8 @@ log = structlog.get_logger("headwater.retrieval")
 
 _TRIES = 3
 _BATCH_BYTES = 256 * 1024
+MOST_HITS = 1_000
+"""As many as a store gives at once."""
 _BYTES_A_TOKEN = 4
 
 _MODES = {
@@ -50,29 +57,41 @@ _NOTHING = SearchResult(hits=(), candidates=0, below_min_score=0, current=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    result: SearchResult
-    embedding_seconds: float
-    search_seconds: float
+class _Ranked:
+    """What is shown of the hits."""
+
+    hits: Sequence[Hit]
+    calibrations: Mapping[CorpusKey, Calibration]
+    near_duplicates: int = 0
+    reranker: str = ""
+    rerank_seconds: float = 0.0
+
+    def relevance(self, hit: Hit) -> float | None:
+        """How relevant a hit is; None where no embedding took part."""
+        return None if hit.cosine is None else self.calibrations[hit.corpus].relevance(hit.cosine)
 
 
 class Retrieving:
     """Searches corpora."""
 
-    def __init__(self, parts: Parts, *, corpora: CorpusCalls) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._corpora = corpora
 
     async def run(self, request: pb.RetrieveRequest, caller: Caller) -> AsyncGenerator[pb.RetrieveResponse]:
         """Retrieve."""
         options = request.options
         mode = _MODES[options.mode]
         if mode is SearchMode.LEXICAL and options.HasField("min_score"):
-            raise InvalidRequest("options.min_score", "is a cosine similarity, which LEXICAL has not")
+            raise InvalidRequest(
+                "options.min_score", "is about a relevance that needs an embedding, and LEXICAL has none"
+            )
         if options.HasField("filter"):
             check_filter(options.filter, field="options.filter")
-        found = await self._search(options, caller, mode)
-        sources = [source_message(hit, rank=rank) for rank, hit in enumerate(found.result.hits, start=1)]
+        found, ranked = await self._search(options, caller, mode)
+        sources = [
+            source_message(hit, rank=rank, relevance=ranked.relevance(hit))
+            for rank, hit in enumerate(ranked.hits, start=1)
+        ]
         fitting = within_budget(sources, options.token_budget)
         statistics = source_pb2.RetrievalStatistics(
             mode=_MODE_VALUES[mode],
@@ -82,68 +101,135 @@ class Retrieving:
             embedding_time=_duration(found.embedding_seconds),
             search_time=_duration(found.search_seconds),
             index_current=found.result.current,
+            near_duplicates=ranked.near_duplicates,
+            reranker=ranked.reranker,
         )
+        if ranked.rerank_seconds:
+            statistics.rerank_time.CopyFrom(_duration(ranked.rerank_seconds))
         *full, last = batches(fitting)
         for batch in full:
             yield pb.RetrieveResponse(sources=batch)
         yield pb.RetrieveResponse(sources=last, statistics=statistics)
 
-    async def _corpora_of(
-        self, options: source_pb2.RetrievalOptions, caller: Caller, *, embedded: bool
-    ) -> Sequence[CorpusKey]:
+    async def _corpora_of(self, options: source_pb2.RetrievalOptions, caller: Caller) -> Sequence[Searched]:
         """The corpora to search, each once; `default` is left out where it was never filled.
 
         Raises:
             ResourceNotFound: Another does not exist.
-            PreconditionFailed: One cannot be compared with the query's embedding.
         """
-        ids = dict.fromkeys(names.corpus_id(name) for name in options.corpora or (names.DEFAULT_CORPUS,))
-        keys = []
-        for corpus_id in ids:
-            corpus = await self._parts.catalog.get_corpus(CorpusKey(caller.tenant, corpus_id))
-            if corpus is None:
-                if corpus_id != names.DEFAULT_CORPUS:
-                    raise ResourceNotFound(names.corpus_name(corpus_id))
-                continue
-            if embedded:
-                await self._corpora.check_embedder(corpus)
-            keys.append(corpus.key)
-        return keys
+        corpora = []
+        for corpus_id in _corpus_ids(options):
+            key = CorpusKey(caller.tenant, corpus_id)
+            setup = await self._parts.catalog.corpus_setup(key)
+            if setup is not None:
+                corpora.append(Searched(key, setup))
+            elif corpus_id != names.DEFAULT_CORPUS:
+                raise ResourceNotFound(names.corpus_name(corpus_id))
+        return corpora
 
-    async def _search(self, options: source_pb2.RetrievalOptions, caller: Caller, mode: SearchMode) -> _Found:
+    async def _search(
+        self, options: source_pb2.RetrievalOptions, caller: Caller, mode: SearchMode
+    ) -> tuple[Found, _Ranked]:
+        takeovers = self._parts.takeovers
         for _ in range(_TRIES):
-            corpora = await self._corpora_of(options, caller, embedded=mode is not SearchMode.LEXICAL)
+            mark = await takeovers.settled([CorpusKey(caller.tenant, each) for each in _corpus_ids(options)])
+            corpora = await self._corpora_of(options, caller)
             if not corpora:
-                return _Found(_NOTHING, 0.0, 0.0)
+                return Found(_NOTHING, 0.0, 0.0), _Ranked((), {})
             try:
-                return await self._search_once(options, corpora, mode)
+                found, folded = await self._search_until_enough(options, corpora, mode)
             except CorpusUnknown:
-                log.info("a corpus was deleted during a search", corpora=corpora)
+                log.info("a corpus was deleted during a search", corpora=[corpus.key for corpus in corpora])
+                continue
+            except ValueError:  # a vector of another dimension than the corpus has by now
+                if not takeovers.changed_since(mark):
+                    raise
+                continue
+            if not takeovers.changed_since(mark):
+                return found, await self._rank(options, corpora, found.result.hits, folded)
         raise Overloaded("the corpora are being deleted and made again", retry_after=1.0)
 
+    async def _search_until_enough(
+        self, options: source_pb2.RetrievalOptions, corpora: Sequence[Searched], mode: SearchMode
+    ) -> tuple[Found, Sequence[Hit]]:
+        """Searches, and again for more where so many hits are folded or joined that sources are lacking.
+
+        Returns:
+            What was found, and its hits without near-duplicates.
+        """
+        wanted = self._wanted(options)
+        limit = wanted + wanted // 2 + 1
+        if self._parts.reranking is not None:
+            limit = max(limit, self._parts.reranking.candidates)
+        vectors: dict[EmbedderIdentity, Vector] = {}
+        while True:
+            found = await self._search_once(options, corpora, mode, limit=limit, vectors=vectors)
+            hits = found.result.hits
+            folded = without_duplicates(hits)
+            if len(hits) < limit or limit == MOST_HITS or len(joined(folded)) >= wanted:
+                return found, folded
+            limit = min(3 * limit, MOST_HITS)
+
     async def _search_once(
-        self, options: source_pb2.RetrievalOptions, corpora: Sequence[CorpusKey], mode: SearchMode
-    ) -> _Found:
-        start = time.perf_counter()
-        vector: Vector | None = None
-        if mode is not SearchMode.LEXICAL:
-            vector = await self._parts.embedder.embed(options.query)
-        embedded = time.perf_counter()
-        query = Query(
-            corpora=corpora,
-            text=options.query,
-            vector=vector,
-            mode=mode,
-            limit=options.top_k or self._parts.config.top_k,
-            filter=options.filter if options.HasField("filter") else None,
-            min_score=options.min_score if options.HasField("min_score") else None,
-        )
+        self,
+        options: source_pb2.RetrievalOptions,
+        corpora: Sequence[Searched],
+        mode: SearchMode,
+        *,
+        limit: int,
+        vectors: dict[EmbedderIdentity, Vector],
+    ) -> Found:
+        def query(searched: Sequence[Searched], vector: Vector | None) -> Query:
+            least_cosine = None
+            if vector is not None and options.HasField("min_score"):
+                least_cosine = calibration_of(searched[0].setup.embedder.name).least_cosine(options.min_score)
+            return Query(
+                corpora=[corpus.key for corpus in searched],
+                text=options.query,
+                vector=vector,
+                mode=mode,
+                limit=limit,
+                filter=options.filter if options.HasField("filter") else None,
+                min_score=least_cosine,
+            )
+
         try:
-            result = await self._parts.store.search(query)
+            return await search_corpora(
+                self._parts,
+                corpora,
+                text=options.query,
+                embedded=mode is not SearchMode.LEXICAL,
+                limit=limit,
+                query=query,
+                vectors=vectors,
+            )
         except StoreUnavailable as error:
             raise store_unavailable() from error
-        spent = embedded - start if vector is not None else 0.0
-        return _Found(result, spent, time.perf_counter() - embedded)
+
+    async def _rank(
+        self,
+        options: source_pb2.RetrievalOptions,
+        corpora: Sequence[Searched],
+        hits: Sequence[Hit],
+        folded: Sequence[Hit],
+    ) -> _Ranked:
+        """Reranks and joins hits."""
+        wanted = self._wanted(options)
+        better = await reranked(self._parts.reranking, options.query, folded, at_least=wanted)
+        return _Ranked(
+            joined(better.hits)[:wanted],
+            {corpus.key: calibration_of(corpus.setup.embedder.name) for corpus in corpora},
+            near_duplicates=len(hits) - len(folded),
+            reranker=better.reranker,
+            rerank_seconds=better.seconds,
+        )
+
+    def _wanted(self, options: source_pb2.RetrievalOptions) -> int:
+        return options.top_k or self._parts.config.top_k
+
+
+def _corpus_ids(options: source_pb2.RetrievalOptions) -> Sequence[str]:
+    return list(dict.fromkeys(names.corpus_id(name) for name in options.corpora or (names.DEFAULT_CORPUS,)))
 
 
 def within_budget(sources: Sequence[source_pb2.Source], token_budget: int) -> Sequence[source_pb2.Source]:

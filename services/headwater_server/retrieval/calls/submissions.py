@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from anyio import to_thread
 from google.protobuf.message import Message
 
 from headwater.v1 import document_pb2
 from headwater_server import names
-from headwater_server.errors import AlreadyExists, InvalidRequest, Reason, ServiceError
+from headwater_server.errors import AlreadyExists, InvalidRequest, Overloaded, Reason, ServiceError
 from headwater_server.retrieval.calls.parts import Parts
-from headwater_server.retrieval.calls.reporting import reported
+from headwater_server.retrieval.calls.reporting import disk_full, reported
 from headwater_server.retrieval.calls.requests import mark_of
 from headwater_server.retrieval.catalog import (
     Accepted,
     BeingDeleted,
+    ContentKey,
     DocumentKey,
     OtherContent,
     RequestIdReused,
@@ -21,7 +25,12 @@ from headwater_server.retrieval.catalog import (
     Submission,
 )
 from headwater_server.retrieval.jobs.progress import Progress
+from headwater_server.retrieval.jobs.room import has_room
 from headwater_server.retrieval.store.metadata_values import metadata_from_proto
+
+MOST_WAITING = 10_000
+"""How many documents may wait to be read; more are refused until there are fewer."""
+_RETRY_SECONDS = 10.0
 
 
 class Submissions:
@@ -84,6 +93,24 @@ class Submissions:
                 metadata={"document": name, "limit": "content", "maximum_bytes": str(maximum)},
             )
 
+    async def check_room(self, key: DocumentKey, size_bytes: int) -> None:
+        """Refuses one more document where too many wait already, or the disk has no room for it.
+
+        Raises:
+            Overloaded: Too many wait.
+            ServiceError: There is no room (QUOTA_EXCEEDED).
+        """
+        # No content has this checksum; it stands for the folder that all of the tenant's are in.
+        place = self._parts.catalog.content_path(ContentKey(key.tenant, "0" * 64))
+        if not await to_thread.run_sync(partial(has_room, place, size_bytes=size_bytes)):
+            raise disk_full()
+        if await self._parts.catalog.count_jobs(most=MOST_WAITING) >= MOST_WAITING:
+            raise Overloaded(
+                f"{MOST_WAITING:,} documents wait to be read, which is as many as the server keeps",
+                retry_after=_RETRY_SECONDS,
+                metadata={"limit": "waiting documents", "maximum": str(MOST_WAITING)},
+            )
+
     async def accept(
         self, submission: Submission, content: StagedContent, *, replace: bool, mark: RequestMark | None
     ) -> Accepted:
@@ -94,6 +121,7 @@ class Submissions:
         Raises:
             AlreadyExists: The id is taken by other content, and `replace` is not set.
             ResourceNotFound: The corpus was deleted, or the document that an earlier call with this request id made.
+            Overloaded: Too many documents wait; of an upload that was asked before its bytes came.
             ServiceError: REQUEST_ID_REUSED, or QUOTA_EXCEEDED where the disk is full.
         """
         key = submission.key
@@ -101,6 +129,8 @@ class Submissions:
 
         async def work() -> Accepted:
             try:
+                if not replace and await self._parts.catalog.get_document(key) is None:
+                    await self.check_room(key, content.size_bytes)
                 accepted = await self._accept(submission, content, replace=replace, mark=mark)
             finally:
                 await content.discard()

@@ -55,6 +55,8 @@ class Uploads:
             yield pb.ImportDocumentResponse(committed_bytes=header.size_bytes)
         else:
             with self._slot(), reported(name):
+                await self._submissions.check_room(key, header.size_bytes)
+                self._following.check_room()
                 content = await self._parts.catalog.stage_content()
                 try:
                     yield pb.ImportDocumentResponse(committed_bytes=0)

@@ -24,16 +24,28 @@ _MAX_INT32 = 2**31 - 1
 
 def corpus_message(corpus: Corpus) -> document_pb2.Corpus:
     """A corpus."""
-    return document_pb2.Corpus(
+    message = document_pb2.Corpus(
         name=names.corpus_name(corpus.key.corpus_id),
         display_name=corpus.display_name,
         labels=corpus.labels,
-        embedder=corpus.embedder,
+        embedder=corpus.setup.embedder.name,
         document_count=min(corpus.document_count, _MAX_INT32),
         passage_count=min(corpus.passage_count, _MAX_INT32),
         create_time=_timestamp(corpus.create_time),
         update_time=_timestamp(corpus.update_time),
+        language=corpus.setup.language,
     )
+    splitting = corpus.setup.splitting
+    if splitting.max_characters:
+        message.splitting.max_characters = splitting.max_characters
+    if splitting.overlap_characters is not None:
+        message.splitting.overlap_characters = splitting.overlap_characters
+    if corpus.reembedding is not None:
+        progress = corpus.reembedding
+        message.reembedding.embedder = progress.embedder
+        message.reembedding.done_documents = min(progress.done_documents, _MAX_INT32)
+        message.reembedding.document_count = min(progress.document_count, _MAX_INT32)
+    return message
 
 
 def document_message(document: Document, progress: Progress) -> document_pb2.Document:
@@ -65,8 +77,8 @@ def progress_message(progress: Progress) -> document_pb2.DocumentProgress:
     )
 
 
-def source_message(hit: Hit, *, rank: int) -> source_pb2.Source:
-    """A passage found, within the bounds of a source."""
+def source_message(hit: Hit, *, rank: int, relevance: float | None = None) -> source_pb2.Source:
+    """A passage found, within the bounds of a source; without a cosine there is no relevance."""
     document_id = hit.document.document_id
     source = source_pb2.Source(
         passage=names.passage_name(hit.corpus.corpus_id, document_id, hit.passage_id),
@@ -80,6 +92,8 @@ def source_message(hit: Hit, *, rank: int) -> source_pb2.Source:
     )
     if hit.cosine is not None:
         source.cosine = hit.cosine
+    if relevance is not None:
+        source.relevance = relevance
     if hit.location is not None:
         source.location.CopyFrom(location_message(hit.location))
     _add_metadata(source, hit)

@@ -94,7 +94,7 @@ class ContentFolder:
 
     def path(self, content: ContentKey) -> Path:
         """The file of a content."""
-        return self._tenant_folder(content.tenant) / content.sha256[:2] / content.sha256
+        return content_path(self._contents, content)
 
     def place(self, staged: StagedFile, content: ContentKey) -> None:
         """Puts a sealed file in its place; after that it survives a loss of power."""
@@ -118,9 +118,12 @@ class ContentFolder:
             if path not in keep:
                 path.unlink()
 
-    def _tenant_folder(self, tenant: str) -> Path:
-        # A tenant's name comes from a credential and may be anything; its digest is a file name.
-        return self._contents / hashlib.sha256(tenant.encode()).hexdigest()[:32]
+
+def content_path(contents: Path, content: ContentKey) -> Path:
+    """The file of a content in the folder `contents`."""
+    # A tenant's name comes from a credential and may be anything; its digest is a file name.
+    tenant = hashlib.sha256(content.tenant.encode()).hexdigest()[:32]
+    return contents / tenant / content.sha256[:2] / content.sha256
 
 
 def _sync_folder(path: Path) -> None:

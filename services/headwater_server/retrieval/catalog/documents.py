@@ -68,7 +68,8 @@ def accept(
         connection.execute(
             "UPDATE documents SET revision = ?, title = ?, found_title = '', uri = ?, media_type = ?,"
             " found_media_type = '', metadata = ?, size_bytes = ?, sha256 = ?, state = ?, error = x'',"
-            f" passage_count = 0, crashes = 0, interruptions = 0, unstored = 0, update_time = ? WHERE {_BY_KEY}",
+            " passage_count = 0, crashes = 0, interruptions = 0, unstored = 0, update_time = ?,"
+            f" replaces = CASE state WHEN 3 THEN 1 WHEN 4 THEN 0 ELSE replaces END WHERE {_BY_KEY}",
             [
                 _next_revision(connection),
                 submission.title,

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from headwater_server.retrieval.catalog import documents
 from headwater_server.retrieval.catalog.database import transaction
 from headwater_server.retrieval.catalog.records import Document, DocumentKey, DocumentState
 from headwater_server.retrieval.catalog.rows import document_of, now
+from headwater_server.retrieval.store.protocol import CorpusKey
 
 _CLAIMED = "tenant = ? AND corpus_id = ? AND document_id = ? AND revision = ? AND state = 2 AND deleting = 0"
 
@@ -23,12 +25,22 @@ def recover(connection: sqlite3.Connection) -> None:
         )
 
 
-def claim(connection: sqlite3.Connection) -> Document | None:
+def count(connection: sqlite3.Connection, *, most: int) -> int:
+    """See `Catalog.count_jobs`."""
+    found: int = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM documents WHERE state = 1 AND deleting = 0 LIMIT ?)", [most]
+    ).fetchone()[0]
+    return found
+
+
+def claim(connection: sqlite3.Connection, *, skip: Collection[CorpusKey]) -> Document | None:
     """See `Catalog.claim_job`."""
+    skipped = " AND (tenant, corpus_id) NOT IN (VALUES " + ", ".join(["(?, ?)"] * len(skip)) + ")" if skip else ""
     with transaction(connection):
         row = connection.execute(
-            "SELECT * FROM documents WHERE state = 1 AND deleting = 0"
-            " ORDER BY crashes + interruptions, revision LIMIT 1"
+            f"SELECT * FROM documents WHERE state = 1 AND deleting = 0{skipped}"
+            " ORDER BY crashes + interruptions, revision LIMIT 1",
+            [part for corpus in skip for part in (corpus.tenant, corpus.corpus_id)],
         ).fetchone()
         if row is None:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,9 +10,14 @@ from headwater_server.retrieval.catalog.records import (
     Accepted,
     ContentKey,
     Corpus,
+    CorpusChanges,
+    CorpusSetup,
     Document,
     DocumentChanges,
     DocumentKey,
+    EmbedderIdentity,
+    Reembedding,
+    ReembeddingStep,
     RequestMark,
     Submission,
     Unfinished,
@@ -63,6 +68,13 @@ class Catalog(Protocol):
     all that is only its own, contents included. Between the two a crash may happen: `recover` names what is left to
     finish.
 
+    Re-embedding: a corpus's passages are made anew in another corpus of the store, its shadow, which no caller can
+    name. The catalog keeps which documents are done there, and compares that with what they are now: so whatever was
+    imported, changed or deleted meanwhile becomes work to do, by itself. Once there is none left, `begin_takeover`
+    says so, the store puts the shadow in the corpus's place, and `finish_takeover` makes the catalog agree; a crash
+    between the two is finished after the next start, before all else. One that is given up leaves its shadow to be
+    deleted from the store, and then forgotten.
+
     Jobs: a document PENDING is a job to do. `claim_job` hands out each at most once (PROCESSING) until it is ended by
     `finish_job` or `fail_job`, given back by `return_job`, or found by `recover`. They take the revision that was
     claimed and do nothing, returning False, where the document has got other content, or has been deleted, since.
@@ -87,7 +99,7 @@ class Catalog(Protocol):
         *,
         display_name: str,
         labels: Mapping[str, str],
-        embedder: str,
+        setup: CorpusSetup,
         mark: RequestMark | None = None,
     ) -> Corpus:
         """Creates a corpus.
@@ -96,7 +108,7 @@ class Catalog(Protocol):
             key: Its key.
             display_name: A name for people.
             labels: The caller's own.
-            embedder: The fingerprint of the embedder.
+            setup: How its documents become passages.
             mark: Recorded with the corpus. If it was recorded before with the same fingerprint, nothing is created and
                 the corpus that it names is returned.
 
@@ -109,17 +121,19 @@ class Catalog(Protocol):
         ...
 
     async def get_corpus(self, key: CorpusKey) -> Corpus | None:
-        """A corpus, or None."""
+        """A corpus, or None. Counts its documents: for those who show it."""
+        ...
+
+    async def corpus_setup(self, key: CorpusKey) -> CorpusSetup | None:
+        """How a corpus's documents become passages; None if there is no such corpus. Counts nothing."""
         ...
 
     async def list_corpora(self, tenant: str, *, after: str, limit: int) -> Sequence[Corpus]:
         """At most `limit` corpora with ids greater than `after`, by id."""
         ...
 
-    async def update_corpus(
-        self, key: CorpusKey, *, display_name: str | None, labels: Mapping[str, str] | None
-    ) -> Corpus:
-        """Changes what is not None.
+    async def update_corpus(self, key: CorpusKey, changes: CorpusChanges) -> Corpus:
+        """Changes a corpus.
 
         Raises:
             CorpusMissing: There is none.
@@ -221,8 +235,16 @@ class Catalog(Protocol):
         """The file with a document's bytes; there as long as a document refers to it. Open files stay readable."""
         ...
 
-    async def claim_job(self) -> Document | None:
-        """Takes the next job: of those that were tried least often the oldest. None if there is none."""
+    async def count_jobs(self, *, most: int) -> int:
+        """How many jobs wait to be claimed, but no more than `most`: further ones are not counted."""
+        ...
+
+    async def claim_job(self, *, skip: Collection[CorpusKey] = ()) -> Document | None:
+        """Takes the next job: of those that were tried least often the oldest. None if there is none.
+
+        Args:
+            skip: Corpora whose jobs are left alone.
+        """
         ...
 
     async def finish_job(
@@ -245,5 +267,75 @@ class Catalog(Protocol):
 
         Returns:
             The document as it is now, or None where the job is outdated.
+        """
+        ...
+
+    async def begin_reembedding(self, key: CorpusKey, *, embedder: EmbedderIdentity, shadow_id: str) -> Reembedding:
+        """Begins to make a corpus's passages anew, or goes on with it.
+
+        What is under way goes on if it was begun for the same embedder, and with the corpus's settings as they are now;
+        else it is given up.
+
+        Args:
+            key: The corpus.
+            embedder: The one that it will have.
+            shadow_id: The id of its shadow, never used before, for the case that it begins.
+
+        Raises:
+            CorpusMissing: There is no such corpus.
+        """
+        ...
+
+    async def list_reembeddings(self) -> Sequence[Reembedding]:
+        """All that are under way, or taking over, of all tenants."""
+        ...
+
+    async def given_up_shadows(self) -> Sequence[CorpusKey]:
+        """The shadows that are to be deleted from the store."""
+        ...
+
+    async def forget_shadow(self, shadow: CorpusKey) -> None:
+        """Forgets a shadow that was given up and deleted from the store."""
+        ...
+
+    async def reembedding_steps(self, reembedding: Reembedding, *, after: str, limit: int) -> Sequence[ReembeddingStep]:
+        """At most `limit` documents with ids greater than `after` that are not in the shadow as they should, by id."""
+        ...
+
+    async def record_reembedded(
+        self, shadow: CorpusKey, document: Document, *, passage_count: int | None, error: bytes = b""
+    ) -> bool:
+        """Notes that the shadow has a document as it is in this record.
+
+        Args:
+            shadow: The shadow.
+            document: The document.
+            passage_count: How many passages it has there; None where they are as they were and only the rest changed.
+            error: A serialized `google.rpc.Status` where it could not be read anew and has none.
+
+        Returns:
+            Whether it was noted: not where the work was given up.
+        """
+        ...
+
+    async def forget_reembedded(self, shadow: CorpusKey, document_id: str) -> None:
+        """Notes that the shadow has nothing of a document any more."""
+        ...
+
+    async def begin_takeover(self, reembedding: Reembedding) -> bool:
+        """Whether all is done, and nothing of an earlier content would go before its successor is there.
+
+        Then it is noted that the shadow takes over; from here to `finish_takeover` nobody may write to either corpus.
+        """
+        ...
+
+    async def cancel_takeover(self, shadow: CorpusKey) -> None:
+        """Takes `begin_takeover` back, where the store has not put the one in the place of the other."""
+        ...
+
+    async def finish_takeover(self, reembedding: Reembedding) -> None:
+        """Gives the corpus the embedder, and its documents what was recorded of them; those with an error are FAILED.
+
+        Doing it again does nothing.
         """
         ...

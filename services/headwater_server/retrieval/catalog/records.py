@@ -43,18 +43,110 @@ class ContentKey:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedderIdentity:
+    """Which embedder has made a corpus's vectors."""
+
+    name: str
+    """`provider/model`, as callers name it."""
+    fingerprint: str
+    """Says which vectors may be compared."""
+    dimension: int
+    """How many components each has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How a corpus's documents are split, where it has settings of its own."""
+
+    max_characters: int = 0
+    """0: the server's."""
+    overlap_characters: int | None = None
+    """None: the server's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSetup:
+    """How a corpus's documents become passages."""
+
+    embedder: EmbedderIdentity
+    splitting: Splitting = Splitting()
+    language: str = ""
+    """ISO 639-1; empty: detected in each passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReembeddingProgress:
+    """How far the making of a corpus's vectors anew has come."""
+
+    embedder: str
+    """The name of the embedder that the corpus will have."""
+    done_documents: int
+    document_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """A corpus as the catalog knows it."""
 
     key: CorpusKey
     display_name: str
     labels: Mapping[str, str]
-    embedder: str
-    """The fingerprint of the embedder whose vectors it holds."""
+    setup: CorpusSetup
     document_count: int
     passage_count: int
+    reembedding: ReembeddingProgress | None
+    """None while there is nothing to do."""
     create_time: datetime
     update_time: datetime
+
+    @property
+    def embedder(self) -> str:
+        """The fingerprint of the embedder whose vectors it holds."""
+        return self.setup.embedder.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusChanges:
+    """What to change of a corpus; None leaves a field as it is."""
+
+    display_name: str | None = None
+    labels: Mapping[str, str] | None = None
+    splitting: Splitting | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedding:
+    """The making of a corpus's vectors anew, while it goes on."""
+
+    corpus: CorpusKey
+    shadow: CorpusKey
+    """The corpus of the store that takes the new passages; no caller can name it."""
+    embedder: EmbedderIdentity
+    """The one that the corpus will have."""
+    taking_over: bool = False
+    """Whether all is done, and the store has been, or is about to be, told to put the new in the place of the old."""
+
+
+class ReembeddingWork(IntEnum):
+    """What a document needs for its new passages to be as they should."""
+
+    REMAKE = 1
+    """It is READY with other content than they were made of, or there are none: read it."""
+    DESCRIBE = 2
+    """Its title, uri or metadata were changed since."""
+    REMOVE = 3
+    """It is no more, or FAILED."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReembeddingStep:
+    """One document's share of the work."""
+
+    work: ReembeddingWork
+    key: DocumentKey
+    document: Document | None
+    """None with REMOVE."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,17 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
-from headwater_server.retrieval.catalog.records import Corpus, Document, DocumentKey, DocumentState
+from headwater_server.retrieval.catalog.records import (
+    Corpus,
+    CorpusSetup,
+    Document,
+    DocumentKey,
+    DocumentState,
+    EmbedderIdentity,
+    Reembedding,
+    ReembeddingProgress,
+    Splitting,
+)
 from headwater_server.retrieval.store.protocol import CorpusKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,7 +25,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def now() -> int:
     """This moment, in microseconds since 1970."""
-    return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
+    return to_microseconds(datetime.now(UTC))
+
+
+def to_microseconds(moment: datetime) -> int:
+    """A moment as the tables keep it."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _moment(microseconds: int) -> datetime:
@@ -28,11 +43,38 @@ def corpus_of(row: sqlite3.Row) -> Corpus:
         key=CorpusKey(row["tenant"], row["corpus_id"]),
         display_name=row["display_name"],
         labels=json.loads(row["labels"]),
-        embedder=row["embedder"],
+        setup=setup_of(row),
         document_count=row["document_count"],
         passage_count=row["passage_count"],
+        reembedding=None
+        if row["new_embedder"] is None
+        else ReembeddingProgress(row["new_embedder"], row["done_documents"], row["document_count"]),
         create_time=_moment(row["create_time"]),
         update_time=_moment(row["update_time"]),
+    )
+
+
+def setup_of(row: sqlite3.Row) -> CorpusSetup:
+    """How the documents of the corpus in a row become passages."""
+    return CorpusSetup(
+        embedder=embedder_of(row),
+        splitting=Splitting(row["max_characters"], row["overlap_characters"]),
+        language=row["language"],
+    )
+
+
+def embedder_of(row: sqlite3.Row) -> EmbedderIdentity:
+    """The embedder in a row of the corpora, or of the reembeddings."""
+    return EmbedderIdentity(row["embedder_name"], row["embedder"], row["dimension"])
+
+
+def reembedding_of(row: sqlite3.Row, *, taking_over: bool) -> Reembedding:
+    """The reembedding in a row of its table."""
+    return Reembedding(
+        corpus=CorpusKey(row["tenant"], row["corpus_id"]),
+        shadow=CorpusKey(row["tenant"], row["shadow_id"]),
+        embedder=embedder_of(row),
+        taking_over=taking_over,
     )
 
 

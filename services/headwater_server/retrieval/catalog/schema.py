@@ -73,7 +73,51 @@ _VERSION_1 = (
     "CREATE INDEX request_ids_by_age ON request_ids (create_time)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (_VERSION_1,)
+_WITH_CHECKSUMS = (  # filled, and kept, by `checksums.ensure_sealed`
+    "ALTER TABLE corpora ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+)
+
+_WITH_EMBEDDERS = (  # until then there was one embedder, and one way to split
+    "ALTER TABLE corpora ADD COLUMN embedder_name TEXT NOT NULL DEFAULT 'builtin/all-MiniLM-L6-v2'",
+    "ALTER TABLE corpora ADD COLUMN dimension INTEGER NOT NULL DEFAULT 384",
+    "ALTER TABLE corpora ADD COLUMN max_characters INTEGER NOT NULL DEFAULT 0",  # 0: the server's
+    "ALTER TABLE corpora ADD COLUMN overlap_characters INTEGER",  # NULL: the server's
+    "ALTER TABLE corpora ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+    # Whether the store may have passages of an earlier content.
+    "ALTER TABLE documents ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE reembeddings (
+        tenant TEXT NOT NULL,
+        shadow_id TEXT NOT NULL,           -- the corpus of the store that takes the new passages
+        corpus_id TEXT NOT NULL,
+        embedder_name TEXT NOT NULL,
+        embedder TEXT NOT NULL,
+        dimension INTEGER NOT NULL,
+        max_characters INTEGER NOT NULL,   -- as the corpus had them when it began
+        overlap_characters INTEGER,
+        language TEXT NOT NULL,
+        state INTEGER NOT NULL,            -- 1 under way, 2 taking over, 3 given up: to be deleted from the store
+        PRIMARY KEY (tenant, shadow_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE UNIQUE INDEX reembeddings_by_corpus ON reembeddings (tenant, corpus_id) WHERE state < 3",
+    """
+    CREATE TABLE reembedded (              -- the documents whose new passages are in the store
+        tenant TEXT NOT NULL,
+        shadow_id TEXT NOT NULL,
+        document_id TEXT NOT NULL,
+        revision INTEGER NOT NULL,         -- as the document had them
+        update_time INTEGER NOT NULL,
+        passage_count INTEGER NOT NULL,
+        error BLOB NOT NULL,               -- a google.rpc.Status where it could not be read anew; else empty
+        PRIMARY KEY (tenant, shadow_id, document_id),
+        FOREIGN KEY (tenant, shadow_id) REFERENCES reembeddings (tenant, shadow_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (_VERSION_1, _WITH_CHECKSUMS, _WITH_EMBEDDERS)
 """The statements that lead from version `i` to version `i + 1`. Released ones never change; new ones go at the end."""
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
 
-from headwater_server.retrieval.catalog import corpora, documents, job_table, requests
+from headwater_server.retrieval.catalog import checksums, corpora, documents, job_table, reembeddings, requests
 from headwater_server.retrieval.catalog.contents import ContentFolder, StagedFile
 from headwater_server.retrieval.catalog.database import Database
 from headwater_server.retrieval.catalog.protocol import StagedContent
@@ -18,9 +18,14 @@ from headwater_server.retrieval.catalog.records import (
     Accepted,
     ContentKey,
     Corpus,
+    CorpusChanges,
+    CorpusSetup,
     Document,
     DocumentChanges,
     DocumentKey,
+    EmbedderIdentity,
+    Reembedding,
+    ReembeddingStep,
     RequestMark,
     Submission,
     Unfinished,
@@ -63,6 +68,7 @@ class SqliteCatalog:
         database = Database(folder / "catalog.sqlite")
         try:
             migrate(database.writer)
+            checksums.ensure_sealed(database.writer)
             token_key = ensure_settings(database.writer)
             contents = ContentFolder(folder)
             contents.sweep({ContentKey(*pair) for pair in documents.referenced_contents(database.writer)})
@@ -95,26 +101,28 @@ class SqliteCatalog:
         *,
         display_name: str,
         labels: Mapping[str, str],
-        embedder: str,
+        setup: CorpusSetup,
         mark: RequestMark | None = None,
     ) -> Corpus:
         """See `Catalog`."""
-        work = partial(corpora.create, key=key, display_name=display_name, labels=labels, embedder=embedder, mark=mark)
+        work = partial(corpora.create, key=key, display_name=display_name, labels=labels, setup=setup, mark=mark)
         return await self._database.write(work)
 
     async def get_corpus(self, key: CorpusKey) -> Corpus | None:
         """See `Catalog`."""
         return await self._database.read(partial(corpora.get, key=key))
 
+    async def corpus_setup(self, key: CorpusKey) -> CorpusSetup | None:
+        """See `Catalog`."""
+        return await self._database.read(partial(corpora.setup, key=key))
+
     async def list_corpora(self, tenant: str, *, after: str, limit: int) -> Sequence[Corpus]:
         """See `Catalog`."""
         return await self._database.read(partial(corpora.page, tenant=tenant, after=after, limit=limit))
 
-    async def update_corpus(
-        self, key: CorpusKey, *, display_name: str | None, labels: Mapping[str, str] | None
-    ) -> Corpus:
+    async def update_corpus(self, key: CorpusKey, changes: CorpusChanges) -> Corpus:
         """See `Catalog`."""
-        return await self._database.write(partial(corpora.update, key=key, display_name=display_name, labels=labels))
+        return await self._database.write(partial(corpora.update, key=key, changes=changes))
 
     async def begin_delete_corpus(self, key: CorpusKey, *, force: bool) -> None:
         """See `Catalog`."""
@@ -213,9 +221,13 @@ class SqliteCatalog:
         """See `Catalog`."""
         return self._contents.path(content)
 
-    async def claim_job(self) -> Document | None:
+    async def count_jobs(self, *, most: int) -> int:
         """See `Catalog`."""
-        return await self._database.write(job_table.claim)
+        return await self._database.read(partial(job_table.count, most=most))
+
+    async def claim_job(self, *, skip: Collection[CorpusKey] = ()) -> Document | None:
+        """See `Catalog`."""
+        return await self._database.write(partial(job_table.claim, skip=skip))
 
     async def finish_job(
         self, key: DocumentKey, revision: int, *, title: str, media_type: str, passage_count: int
@@ -238,6 +250,51 @@ class SqliteCatalog:
     async def return_job(self, key: DocumentKey, revision: int, *, crashed: bool) -> Document | None:
         """See `Catalog`."""
         return await self._database.write(partial(job_table.give_back, key=key, revision=revision, crashed=crashed))
+
+    async def begin_reembedding(self, key: CorpusKey, *, embedder: EmbedderIdentity, shadow_id: str) -> Reembedding:
+        """See `Catalog`."""
+        work = partial(reembeddings.begin, key=key, embedder=embedder, shadow_id=shadow_id)
+        return await self._database.write(work)
+
+    async def list_reembeddings(self) -> Sequence[Reembedding]:
+        """See `Catalog`."""
+        return await self._database.read(reembeddings.under_way)
+
+    async def given_up_shadows(self) -> Sequence[CorpusKey]:
+        """See `Catalog`."""
+        return await self._database.read(reembeddings.given_up)
+
+    async def forget_shadow(self, shadow: CorpusKey) -> None:
+        """See `Catalog`."""
+        await self._database.write(partial(reembeddings.forget, shadow=shadow))
+
+    async def reembedding_steps(self, reembedding: Reembedding, *, after: str, limit: int) -> Sequence[ReembeddingStep]:
+        """See `Catalog`."""
+        work = partial(reembeddings.steps, reembedding=reembedding, after=after, limit=limit)
+        return await self._database.read(work)
+
+    async def record_reembedded(
+        self, shadow: CorpusKey, document: Document, *, passage_count: int | None, error: bytes = b""
+    ) -> bool:
+        """See `Catalog`."""
+        work = partial(reembeddings.record, shadow=shadow, document=document, passage_count=passage_count, error=error)
+        return await self._database.write(work)
+
+    async def forget_reembedded(self, shadow: CorpusKey, document_id: str) -> None:
+        """See `Catalog`."""
+        await self._database.write(partial(reembeddings.unrecord, shadow=shadow, document_id=document_id))
+
+    async def begin_takeover(self, reembedding: Reembedding) -> bool:
+        """See `Catalog`."""
+        return await self._database.write(partial(reembeddings.begin_takeover, reembedding=reembedding))
+
+    async def cancel_takeover(self, shadow: CorpusKey) -> None:
+        """See `Catalog`."""
+        await self._database.write(partial(reembeddings.cancel_takeover, shadow=shadow))
+
+    async def finish_takeover(self, reembedding: Reembedding) -> None:
+        """See `Catalog`."""
+        await self._database.write(partial(reembeddings.finish_takeover, reembedding=reembedding))
 
     def _remove_unreferenced(self, connection: sqlite3.Connection, tenant: str, contents: Iterable[str]) -> None:
         """Removes contents that no document refers to any more; in the thread that writes, so none is added now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -58,4 +58,51 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> Vector:
         """The vector of a question; some models embed it in another way than a passage."""
+        ...
+
+
+class AsyncEmbedder(Protocol):
+    """An embedder as the service uses it: on this machine, or behind a server's API.
+
+    Tasks: all methods may be called from several tasks at once; none blocks the event loop, and all may be cancelled.
+
+    Results: as `Embedder` has them, but that a server may round otherwise from call to call.
+
+    Errors: `PreconditionFailed` where it cannot be used on this machine. Where a server fails,
+    `headwater_server.errors.ServiceError` with the reason of `outgoing.provider_errors`, after what may be gone in a
+    moment was tried again; `outgoing.retrying.TRANSIENT` are those after which the same call may yet succeed. No error
+    holds a key or an address.
+    """
+
+    @property
+    def name(self) -> str:
+        """`provider/model`."""
+        ...
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether worker processes embed documents with it themselves, and `embed_documents` is not used for them."""
+        ...
+
+    async def fingerprint(self) -> str:
+        """As `Embedder.fingerprint`."""
+        ...
+
+    async def dimension(self) -> int:
+        """How many components a vector has."""
+        ...
+
+    async def embed_documents(
+        self, texts: Sequence[str], *, embedded: Callable[[int], None] = lambda _: None
+    ) -> Vectors:
+        """The vectors of passages, in their order.
+
+        Args:
+            texts: The passages, as many as a document has.
+            embedded: Called as parts of them are done, in any order, with how many.
+        """
+        ...
+
+    async def embed_query(self, text: str) -> Vector:
+        """The vector of a question."""
         ...

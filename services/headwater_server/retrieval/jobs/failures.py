@@ -20,6 +20,10 @@ _CODES: Mapping[Reason, int] = {  # as `headwater.v1.ErrorReason` has them
     Reason.DOCUMENT_UNSUPPORTED: code_pb2.INVALID_ARGUMENT,
     Reason.DOCUMENT_TOO_LARGE: code_pb2.INVALID_ARGUMENT,
     Reason.QUOTA_EXCEEDED: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.PROVIDER_REJECTED: code_pb2.FAILED_PRECONDITION,
+    Reason.PROVIDER_UNAUTHENTICATED: code_pb2.FAILED_PRECONDITION,
+    Reason.PROVIDER_PROTOCOL: code_pb2.INTERNAL,
+    Reason.CONTEXT_TOO_LARGE: code_pb2.INVALID_ARGUMENT,
     Reason.INTERNAL: code_pb2.INTERNAL,
 }
 
@@ -64,6 +68,11 @@ def interrupted(times: int) -> Failure:
     """The failure of a document whose import has so often ended with the whole service."""
     message = f"the service ended {times} times while it read the document"
     return Failure(Reason.DOCUMENT_UNREADABLE, message)
+
+
+def no_embedder(message: str) -> Failure:
+    """The failure of a document whose corpus has an embedder that this server has not."""
+    return Failure(Reason.INTERNAL, message)
 
 
 CONTENT_MISSING = Failure(Reason.INTERNAL, "the document's stored content is missing: import it again")

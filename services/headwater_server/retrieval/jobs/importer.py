@@ -2,86 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import anyio
 import structlog
+from anyio import to_thread
 
-from headwater_server.retrieval.catalog import Catalog, Document
+from headwater_server.retrieval.catalog import Catalog, CorpusSetup, Document
 from headwater_server.retrieval.config import RetrievalConfig
 from headwater_server.retrieval.jobs import failures
 from headwater_server.retrieval.jobs.failures import Failure
 from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.progress import Progress, ProgressBoard, Stage
-from headwater_server.retrieval.presentation import file_name, record_of
+from headwater_server.retrieval.jobs.reading import DocumentReader, Reading
+from headwater_server.retrieval.jobs.room import has_room
+from headwater_server.retrieval.jobs.takeovers import Takeovers
+from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.store.protocol import CorpusUnknown, PassageRecord, Store, StoreFull
-from headwater_server.retrieval.workers.errors import TaskRaised, WorkerLost, WorkerUnavailable
-from headwater_server.retrieval.workers.importing import (
-    ContentMissing,
-    Embedded,
-    EmbedderMissing,
-    ImportPiece,
-    ImportRequest,
-    Refused,
-    Split,
-)
-from headwater_server.retrieval.workers.pool import WorkerPool
+from headwater_server.retrieval.workers.errors import WorkerLost
 
 log = structlog.get_logger("headwater.imports")
 
-_APPLY_SECONDS = 60.0
-"""After so long a wait for the index a line is logged; the wait goes on, because READY means found."""
-
-
-@dataclass(slots=True)
-class _Result:
-    """What a worker has made of a document so far."""
-
-    document: Document
-    board: ProgressBoard
-    split: Split | None = None
-    passages: list[PassageRecord] = field(default_factory=list)
-    failure: Failure | None = None
-    embedder: str = ""
-    """The fingerprint of the embedder that made the vectors."""
-    embedder_missing: str = ""
-
-    def receive(self, piece: ImportPiece) -> None:
-        """Takes a piece, and tells the watchers."""
-        match piece:
-            case Split():
-                self.split = piece
-                for stage in (Stage.PARSED, Stage.SPLIT):
-                    self._publish(stage)
-            case Embedded():
-                self._add(piece)
-                done = self.split is not None and len(self.passages) == self.split.passage_count
-                self._publish(Stage.EMBEDDED if done else Stage.SPLIT)
-            case Refused():
-                self.failure = Failure(piece.reason, piece.message)
-            case ContentMissing():
-                self.failure = failures.CONTENT_MISSING
-            case EmbedderMissing():
-                self.embedder_missing = piece.message
-
-    def _add(self, piece: Embedded) -> None:
-        self.embedder = piece.embedder
-        for passage, passage_id, vector in zip(piece.passages, piece.passage_ids, piece.vectors, strict=True):
-            self.passages.append(
-                PassageRecord(
-                    passage_id=passage_id,
-                    ordinal=passage.ordinal,
-                    text=passage.text,
-                    heading=passage.heading,
-                    location=passage.location,
-                    vector=vector,
-                )
-            )
-
-    def _publish(self, stage: Stage) -> None:
-        count = self.split.passage_count if self.split and stage >= Stage.SPLIT else 0
-        self.board.publish(self.document.key, Progress(stage, len(self.passages), count))
+_APPLY_SECONDS = 15.0
+"""After so long a wait for the index a line is logged; the wait goes on where there is room on the disk, because READY
+means found."""
 
 
 class Importer:
@@ -92,14 +39,16 @@ class Importer:
         *,
         catalog: Catalog,
         store: Store,
-        pool: WorkerPool,
+        reader: DocumentReader,
         locks: CorpusLocks,
+        takeovers: Takeovers,
         board: ProgressBoard,
         config: RetrievalConfig,
     ) -> None:
         self._catalog = catalog
         self._store = store
-        self._pool = pool
+        self._reader = reader
+        self._takeovers = takeovers
         self._locks = locks
         self._board = board
         self._config = config
@@ -109,6 +58,7 @@ class Importer:
 
         Raises:
             WorkerUnavailable: No worker can be started, or it has no embedder.
+            EmbedderFailing: The embedder's server does not do its work now.
             CatalogFull: There is no room to say how the work has ended.
             StoreFull: The store has no room even to forget an earlier content.
             StoreUnavailable: The store cannot be reached.
@@ -116,21 +66,20 @@ class Importer:
         if document.interruptions >= self._config.max_interruptions:
             await self.fail(document, failures.interrupted(document.interruptions))
             return
+        setup = await self._catalog.corpus_setup(document.key.corpus)
+        if setup is None or await self._current(document) is None:  # deleted or replaced since it was claimed
+            return
         try:
-            result = await self._read(document)
+            reading = await self._read(document, setup)
         except WorkerLost as error:
             await self._after_crash(document, error)
             return
-        if result.failure or result.split is None:
-            await self.fail(document, result.failure or failures.DEFECT)
+        if reading.failure or reading.split is None:
+            await self.fail(document, reading.failure or failures.DEFECT)
             return
-        corpus = await self._catalog.get_corpus(document.key.corpus)
-        if corpus is not None and corpus.embedder != result.embedder:
-            await self.fail(document, failures.OTHER_EMBEDDER)
-            return
-        found = replace(document, found_title=result.split.title, found_media_type=result.split.media_type)
+        found = replace(document, found_title=reading.split.title, found_media_type=reading.split.media_type)
         try:
-            await self._store_passages(found, result)
+            await self._store_passages(found, setup, reading.records(language=setup.language))
         except StoreFull:
             await self.fail(document, failures.DISK_FULL)
 
@@ -150,27 +99,10 @@ class Importer:
         log.info("document failed", document=key, reason=failure.reason.value, message=failure.message)
         self._board.state_changed(key)
 
-    async def _read(self, document: Document) -> _Result:
-        self._board.publish(document.key, Progress())
-        result = _Result(document, self._board)
-        request = ImportRequest(
-            content=self._catalog.content_path(document.content),
-            name=file_name(document.uri) or document.key.document_id,
-            media_type=document.media_type,
-        )
-        try:
-            await self._pool.run(
-                request,
-                receive=result.receive,
-                silence_seconds=self._config.silence_seconds,
-                total_seconds=self._config.document_seconds,
-            )
-        except TaskRaised as error:
-            log.warning("reader failed", document=document.key, error=error.kind, traceback=error.traceback)
-            result.failure = failures.READER_FAILED
-        if result.embedder_missing:
-            raise WorkerUnavailable(result.embedder_missing)
-        return result
+    async def _read(self, document: Document, setup: CorpusSetup) -> Reading:
+        key = document.key
+        self._board.publish(key, Progress())
+        return await self._reader.read(document, setup, publish=partial(self._board.publish, key))
 
     async def _after_crash(self, document: Document, error: WorkerLost) -> None:
         crashes = document.crashes + 1
@@ -181,23 +113,38 @@ class Importer:
         await self._catalog.return_job(document.key, document.revision, crashed=True)
         self._board.state_changed(document.key)
 
-    async def _store_passages(self, found: Document, result: _Result) -> None:
-        """Hands the passages to the store, waits until they are found, and makes the document READY."""
+    async def _store_passages(self, found: Document, setup: CorpusSetup, passages: Sequence[PassageRecord]) -> None:
+        """Hands the passages to the store, waits until they are found, and makes the document READY.
+
+        Where the corpus's passages were replaced by others meanwhile, made anew with another embedder or other
+        settings, the job is done again.
+
+        Raises:
+            StoreFull: There is no room for them, or the index cannot follow for lack of it.
+        """
         key = found.key
         async with self._locks.hold(key.corpus):
             current = await self._current(found)
             if current is None:
                 return
+            if await self._catalog.corpus_setup(key.corpus) != setup:
+                await self._again(found)
+                return
+            await self._require_room(found)
+            mark = await self._takeovers.settled([key.corpus])
             record = record_of(current)
-            version = await self._store.replace_document(key.corpus, record, result.passages)
+            version = await self._store.replace_document(key.corpus, record, passages)
         await self._wait_until_found(found, version)
         async with self._locks.hold(key.corpus):
             current = await self._current(found)
             if current is None:
                 return
+            if self._takeovers.changed_since(mark):
+                await self._again(found)
+                return
             if record_of(current) != record:  # changed by a caller while we waited, who did not know what was found
                 await self._store.update_document(key.corpus, record_of(current))
-            count = len(result.passages)
+            count = len(passages)
             await self._catalog.finish_job(
                 key,
                 found.revision,
@@ -207,6 +154,10 @@ class Importer:
             )
         self._board.publish(key, Progress(Stage.STORED, count, count))
         self._board.state_changed(key)
+
+    async def _again(self, document: Document) -> None:
+        await self._catalog.return_job(document.key, document.revision, crashed=False)
+        self._board.state_changed(document.key)
 
     async def _current(self, document: Document) -> Document | None:
         """The document with what the catalog knows now and what was found in it; None where the job is outdated."""
@@ -221,3 +172,8 @@ class Importer:
                 await self._store.wait_applied(version)
                 return
             log.warning("index lags behind", document=document.key, version=version)
+            await self._require_room(document)
+
+    async def _require_room(self, document: Document) -> None:
+        if not await to_thread.run_sync(has_room, self._catalog.content_path(document.content)):
+            raise StoreFull("there is too little room on the disk")

@@ -9,8 +9,10 @@ import structlog
 from anyio import CancelScope, Event, Semaphore, get_cancelled_exc_class
 
 from headwater_server.retrieval.catalog import Catalog, CatalogFull, Document, DocumentKey
+from headwater_server.retrieval.embedding.errors import EmbedderFailing
 from headwater_server.retrieval.jobs import failures
 from headwater_server.retrieval.jobs.importer import Importer
+from headwater_server.retrieval.jobs.pauses import Pauses
 from headwater_server.retrieval.jobs.progress import ProgressBoard
 from headwater_server.retrieval.store.protocol import StoreFull, StoreUnavailable
 from headwater_server.retrieval.workers.errors import WorkerUnavailable
@@ -26,7 +28,8 @@ class ImportRunner:
     """Runs import jobs: at most `jobs` at a time, those first that were tried least often, then the oldest.
 
     Owned by the service: a job goes on when the caller that brought it has gone. What the surroundings lack (room, a
-    store, a process) delays a job; what the document lacks ends it.
+    store, a process) delays a job; what the document lacks ends it. While the server of a corpus's embedder fails, the
+    jobs of that corpus wait, and those of others go on.
     """
 
     def __init__(self, *, catalog: Catalog, importer: Importer, board: ProgressBoard, jobs: int) -> None:
@@ -36,6 +39,7 @@ class ImportRunner:
         self._slots = Semaphore(jobs)
         self._news = Event()
         self._running: dict[DocumentKey, CancelScope] = {}
+        self._pauses = Pauses(first=_FIRST_DELAY, longest=_LONGEST_DELAY)
 
     def wake(self) -> None:
         """There is a new job in the catalog."""
@@ -60,7 +64,7 @@ class ImportRunner:
         while True:
             self._news = Event()
             try:
-                document = await self._catalog.claim_job()
+                document = await self._catalog.claim_job(skip=self._pauses.paused())
             except Exception:
                 log.exception("no job can be claimed", retry_seconds=delay)
                 await anyio.sleep(delay)
@@ -68,7 +72,8 @@ class ImportRunner:
                 continue
             if document is not None:
                 return document
-            await self._news.wait()
+            with anyio.move_on_after(self._pauses.seconds()):
+                await self._news.wait()
 
     async def _run(self, document: Document) -> None:
         scope = CancelScope()
@@ -98,6 +103,13 @@ class ImportRunner:
         try:
             try:
                 await self._importer.attempt(document)
+                self._pauses.end(document.key.corpus)
+            except EmbedderFailing as error:
+                # Other corpora have other embedders: their documents must not wait for this one's.
+                seconds = self._pauses.begin(document.key.corpus)
+                log.warning("import delayed", document=document.key, error=str(error), retry_seconds=seconds)
+                await self._give_back(document)
+                self._board.state_changed(document.key)
             except (CatalogFull, StoreFull, StoreUnavailable, WorkerUnavailable) as error:
                 log.warning("import delayed", document=document.key, error=str(error), retry_seconds=retry_seconds)
                 return False

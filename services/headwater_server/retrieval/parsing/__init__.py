@@ -8,8 +8,9 @@ from headwater_server.retrieval.parsing.errors import (
     DocumentUnreadableError,
     DocumentUnsupportedError,
 )
+from headwater_server.retrieval.parsing.formats import readable_suffixes, supported_media_types
 from headwater_server.retrieval.parsing.limits import ParseLimits
-from headwater_server.retrieval.parsing.registry import parse, supported_media_types
+from headwater_server.retrieval.parsing.registry import parse
 
 __all__ = [
     "DocumentError",
@@ -18,5 +19,6 @@ __all__ = [
     "DocumentUnsupportedError",
     "ParseLimits",
     "parse",
+    "readable_suffixes",
     "supported_media_types",
 ]

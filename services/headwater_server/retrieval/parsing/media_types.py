@@ -6,39 +6,30 @@ specific declared type decides, then the file's extension, then the content.
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from email.message import Message
 from pathlib import PurePosixPath
 
+from headwater_server.retrieval.parsing.archive_types import ARCHIVE_SIGNATURES, type_of_archive
+from headwater_server.retrieval.parsing.charset_guess import guess_wide_charset
 from headwater_server.retrieval.parsing.errors import DocumentUnreadableError, DocumentUnsupportedError
+from headwater_server.retrieval.parsing.foreign_types import foreign_kind
+from headwater_server.retrieval.parsing.formats import (
+    ALIASES,
+    BY_MEDIA_TYPE,
+    BY_SUFFIX,
+    EMAIL,
+    HTML,
+    JSON,
+    JSON_LINES,
+    NOTEBOOK,
+    PDF,
+    PLAIN,
+    RTF,
+    XML,
+    what_is_supported,
+)
 
-PLAIN = "text/plain"
-MARKDOWN = "text/markdown"
-HTML = "text/html"
-PDF = "application/pdf"
-DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-
-_EXTENSIONS = {
-    ".txt": PLAIN,
-    ".text": PLAIN,
-    ".log": PLAIN,
-    ".md": MARKDOWN,
-    ".markdown": MARKDOWN,
-    ".mdown": MARKDOWN,
-    ".mkd": MARKDOWN,
-    ".html": HTML,
-    ".htm": HTML,
-    ".xhtml": HTML,
-    ".pdf": PDF,
-    ".docx": DOCX,
-}
-_ALIASES = {
-    "text/x-markdown": MARKDOWN,
-    "application/xhtml+xml": HTML,
-    "application/x-pdf": PDF,
-}
 # Declared by software that does not know better; the name and the content say more.
 _SAYS_NOTHING = {
     "",
@@ -46,33 +37,19 @@ _SAYS_NOTHING = {
     "binary/octet-stream",
     "application/x-unknown",
     "application/zip",
+    "application/x-zip-compressed",
+    "application/vnd.ms-excel",  # what browsers on Windows call a CSV file
     PLAIN,
 }
-_TEXT_TYPES = {PLAIN, MARKDOWN, HTML}
-_SUPPORTED = "supported are plain text (.txt), Markdown (.md), HTML (.html), PDF (.pdf) and Word (.docx)"
+# A declared type that the ending of the name makes more precise.
+_NARROWED = {JSON: {NOTEBOOK, JSON_LINES}, XML: {HTML}}
 
 _HEAD = 1024
-_ARCHIVE = b"PK\x03\x04"
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
-_FOREIGN_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-    b"{\\rtf": "an RTF document",
-    b"%!PS": "a PostScript file",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ\x00": "an xz archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"Rar!": "a RAR archive",
-    b"\x7fELF": "a program",
-    b"SQLite format 3\x00": "a database",
-}
 _UTF_16_OR_32_BOM = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _HTML_START = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,512}?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+_XML_START = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s")
 _FEW_CONTROLS = 8
 _BINARY_CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\f\r\b\x1b")
 
@@ -91,16 +68,19 @@ def detect(content: bytes, *, name: str = "", declared: str = "") -> tuple[str, 
     found = _type_by_signature(content, expected)
     if found:
         return found, charset
-    if expected not in _TEXT_TYPES | {""}:
+    if expected and not BY_MEDIA_TYPE[expected].is_text:
         raise DocumentUnreadableError(f"the file is damaged or not what it says: it does not begin like {expected}")
-    _refuse_binary(content)
-    if expected in {"", PLAIN} and not _has_known_extension(name) and _HTML_START.match(content[: 4 * _HEAD]):
-        return HTML, charset
+    if expected != EMAIL:  # a message may carry anything; its parser takes the text out
+        _refuse_binary(content)
+    if expected == XML and _HTML_START.match(content[: 4 * _HEAD]):
+        expected = HTML
+    if expected in {"", PLAIN} and not _is_known(name):
+        expected = _type_by_start(content[: 4 * _HEAD]) or expected
     if expected:
         return expected, charset
-    if not PurePosixPath(name).suffix or declared_type == PLAIN:
+    if not _suffix(name) or declared_type.startswith("text/"):
         return PLAIN, charset
-    raise DocumentUnsupportedError(f"files of type {PurePosixPath(name).suffix} cannot be read; {_SUPPORTED}")
+    raise DocumentUnsupportedError(f"files of type {_suffix(name)[:100]} cannot be read; {what_is_supported()}")
 
 
 def _parse_declared(declared: str) -> tuple[str, str]:
@@ -108,20 +88,43 @@ def _parse_declared(declared: str) -> tuple[str, str]:
     message["Content-Type"] = " ".join(declared.split())
     charset = message.get_param("charset", "")
     media_type = declared.partition(";")[0].strip().lower()
-    return _ALIASES.get(media_type, media_type), charset if isinstance(charset, str) else ""
+    return ALIASES.get(media_type, media_type), charset if isinstance(charset, str) else ""
 
 
-def _has_known_extension(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _EXTENSIONS
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _is_known(name: str) -> bool:
+    return _suffix(name) in BY_SUFFIX
 
 
 def _expected_type(declared: str, name: str) -> str:
     """Return the type that the declaration and the name lead to expect; empty if they say nothing."""
-    if declared not in _SAYS_NOTHING:
-        if declared not in _EXTENSIONS.values():
-            raise DocumentUnsupportedError(f"documents of type {declared[:100]} cannot be read; {_SUPPORTED}")
+    by_name = BY_SUFFIX[_suffix(name)].media_type if _is_known(name) else ""
+    specific = _specific_type(declared)
+    if not specific:
+        return by_name or (PLAIN if declared.startswith("text/") else "")
+    return by_name if by_name in _NARROWED.get(specific, ()) else specific
+
+
+def _specific_type(declared: str) -> str:
+    """Return the supported type that is declared; empty if the declaration leaves it open.
+
+    Raises:
+        DocumentUnsupportedError: A type is declared that cannot be read.
+    """
+    if declared in _SAYS_NOTHING:
+        return ""
+    if declared in BY_MEDIA_TYPE:
         return declared
-    return _EXTENSIONS.get(PurePosixPath(name).suffix.lower(), PLAIN if declared == PLAIN else "")
+    if not declared.startswith("image/"):
+        for ending, base in (("+json", JSON), ("+xml", XML)):  # RFC 6839, RFC 7303
+            if declared.endswith(ending):
+                return base
+    if declared.startswith("text/"):
+        return ""
+    raise DocumentUnsupportedError(f"documents of type {declared[:100]} cannot be read; {what_is_supported()}")
 
 
 def _type_by_signature(content: bytes, expected: str) -> str:
@@ -130,38 +133,31 @@ def _type_by_signature(content: bytes, expected: str) -> str:
     # Readers accept a PDF's header anywhere in the first kilobyte, but a text may well mention it.
     if head.startswith(b"%PDF-") or (b"%PDF-" in head and (expected == PDF or b"\x00" in content)):
         return PDF
-    if head.startswith(_ARCHIVE):
-        return _type_of_archive(content, expected)
+    if head.startswith(b"{\\rtf"):
+        return RTF
+    if head.startswith(ARCHIVE_SIGNATURES):
+        return type_of_archive(content, expected=expected)
     if head.startswith(_COMPOUND_FILE):
         if _ENCRYPTED_PACKAGE in content:
             raise DocumentUnreadableError("the document is encrypted; save it without a password and import it again")
-        raise DocumentUnsupportedError(f"Office files of before 2007 (such as .doc) cannot be read; {_SUPPORTED}")
-    for signature, kind in _FOREIGN_SIGNATURES.items():
-        if head.startswith(signature):
-            raise DocumentUnsupportedError(f"the file is {kind}; {_SUPPORTED}")
+        raise DocumentUnsupportedError(
+            f"Office files of before 2007 (such as .doc and .xls) cannot be read; {what_is_supported()}"
+        )
+    if kind := foreign_kind(head):
+        raise DocumentUnsupportedError(f"the file is {kind}; {what_is_supported()}")
     return ""
 
 
-def _type_of_archive(content: bytes, expected: str) -> str:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        if expected in {DOCX, ""}:
-            raise DocumentUnreadableError("the document is damaged: its archive cannot be opened") from error
-        raise DocumentUnsupportedError(f"the file is a ZIP archive; {_SUPPORTED}") from error
-    # A package that calls its parts something else, but says it is a Word document, is left to the parser to judge.
-    if "[Content_Types].xml" in names and (expected == DOCX or any(n.startswith("word/") for n in names)):
-        return DOCX
-    if expected == DOCX:
-        raise DocumentUnreadableError("the file is a ZIP archive, but not a Word document")
-    raise DocumentUnsupportedError(f"the file is a ZIP archive, not a Word document; {_SUPPORTED}")
+def _type_by_start(head: bytes) -> str:
+    if _HTML_START.match(head):
+        return HTML
+    return XML if _XML_START.match(head) else ""
 
 
 def _refuse_binary(content: bytes) -> None:
-    if content.startswith(_UTF_16_OR_32_BOM):
+    if content.startswith(_UTF_16_OR_32_BOM) or guess_wide_charset(content):
         return
     sample = content[: 64 * _HEAD]
     controls = len(sample) - len(sample.translate(None, _BINARY_CONTROLS))
     if b"\x00" in content or (controls > _FEW_CONTROLS and controls * 20 > len(sample)):
-        raise DocumentUnsupportedError(f"the file is binary data, not text; {_SUPPORTED}")
+        raise DocumentUnsupportedError(f"the file is binary data, not text; {what_is_supported()}")

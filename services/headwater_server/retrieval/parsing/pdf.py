@@ -15,6 +15,7 @@ from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.pdf_margins import without_running_lines
 from headwater_server.retrieval.parsing.pdf_paragraphs import Heading, read_paragraphs
+from headwater_server.retrieval.parsing.pdf_streams import check_streams
 from headwater_server.retrieval.parsing.text import choose_title
 
 _MAX_OUTLINE_ENTRIES = 10_000
@@ -33,6 +34,7 @@ def parse_pdf(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     or bottom stand once. Headings are those of the document's outline (bookmarks). A page that cannot be read makes the
     document unreadable: half a document is not passed off as a whole one.
     """
+    check_streams(file.content, limits=limits)
     with _opened(file.content) as document:
         limits.check_pages(len(document))
         pages = list(_page_texts(document, limits))
@@ -42,8 +44,9 @@ def parse_pdf(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     if not pages:
         raise DocumentUnreadableError("the PDF has no pages")
     if not blocks:
+        where = "only page" if len(pages) == 1 else f"{len(pages)} pages"
         raise DocumentUnreadableError(
-            f"the PDF has no text on its {len(pages)} pages: it is probably scanned; run text recognition (OCR) first"
+            f"the PDF has no text on its {where}: it is probably scanned; run text recognition (OCR) first"
         )
     return ParsedDocument(choose_title(title, name=file.name), file.media_type, "page", blocks)
 

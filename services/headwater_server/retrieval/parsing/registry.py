@@ -6,22 +6,10 @@ from importlib import import_module
 from typing import cast
 
 from headwater_server.retrieval.model import ParsedDocument
+from headwater_server.retrieval.parsing.formats import BY_MEDIA_TYPE
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.media_types import detect
 from headwater_server.retrieval.parsing.parser import Parser, SourceFile
-
-_PARSERS = {
-    "text/plain": "plain_text:parse_plain_text",
-    "text/markdown": "markdown:parse_markdown",
-    "text/html": "html_page:parse_html",
-    "application/pdf": "pdf:parse_pdf",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "word:parse_word",
-}
-
-
-def supported_media_types() -> tuple[str, ...]:
-    """Return the media types that can be read, sorted."""
-    return tuple(sorted(_PARSERS))
 
 
 def find_parser(media_type: str) -> Parser:
@@ -30,7 +18,7 @@ def find_parser(media_type: str) -> Parser:
     Raises:
         KeyError: The type is not one of `supported_media_types()`.
     """
-    module, _, function = _PARSERS[media_type].partition(":")
+    module, _, function = BY_MEDIA_TYPE[media_type].parser.partition(":")
     return cast("Parser", getattr(import_module(f"headwater_server.retrieval.parsing.{module}"), function))
 
 

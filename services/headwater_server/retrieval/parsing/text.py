@@ -6,6 +6,7 @@ import codecs
 import re
 from pathlib import PurePath, PureWindowsPath
 
+from headwater_server.retrieval.parsing.charset_guess import guess_charset, guess_wide_charset
 from headwater_server.retrieval.parsing.errors import DocumentUnreadableError, DocumentUnsupportedError
 
 _BOMS = (
@@ -15,11 +16,11 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_WESTERN = "cp1252"
-_SAMPLE_BYTES = 64 * 1024
 _MAX_TITLE = 300
 
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+# Encodings whose bytes are all ASCII, so that a text in them looks like UTF-8.
+_SEVEN_BIT = re.compile(r"iso-?2022|hz|utf-?7|csiso2022", re.I)
+_ESCAPED = {b"\x1b$@": "iso-2022-jp", b"\x1b$B": "iso-2022-jp", b"\x1b$)C": "iso-2022-kr"}
 _NEWLINES = re.compile("\r\n?")
 _SPACE_LIKE = re.compile("[\v\f\x1c-\x1f\x85]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\ufeff\ufffe\uffff]")
@@ -47,22 +48,21 @@ def _decode(content: bytes, charset: str) -> str:
     for bom, encoding in _BOMS:
         if content.startswith(bom):
             return content[len(bom) :].decode(encoding, errors="replace")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    declared = _decode_declared(content, charset)
-    if declared is not None:
-        return declared
-    lenient = content.decode("utf-8", errors="replace")
-    broken = lenient.count("\ufffd")
-    beyond_ascii = len(lenient) - len(lenient.encode("ascii", errors="ignore")) - broken
-    if beyond_ascii > 4 * broken:
-        return lenient
-    return _decode_guessed(content)
+    text = _decode_escaped(content, charset)
+    if text is None:
+        text = _decoded_as(content, guess_wide_charset(content)) or _decoded_as(content, "utf-8")
+    if text is None:
+        text = _decoded_as(content, charset)
+    return text if text is not None else _decode_guessed(content)
 
 
-def _decode_declared(content: bytes, charset: str) -> str | None:
+def _decode_escaped(content: bytes, charset: str) -> str | None:
+    if _SEVEN_BIT.match(charset) and content.isascii():
+        return _decoded_as(content, charset)
+    return next((_decoded_as(content, name) for escape, name in _ESCAPED.items() if escape in content), None)
+
+
+def _decoded_as(content: bytes, charset: str) -> str | None:
     try:
         return content.decode(charset) if charset else None
     except (LookupError, ValueError):
@@ -70,18 +70,15 @@ def _decode_declared(content: bytes, charset: str) -> str | None:
 
 
 def _decode_guessed(content: bytes) -> str:
-    from charset_normalizer import from_bytes  # noqa: PLC0415  most documents are UTF-8 and never need it
-
-    # The guess looks at the part around the first byte that is not ASCII: the rest tells it nothing.
-    first = _NOT_ASCII.search(content)
-    start = max(0, first.start() - _SAMPLE_BYTES // 4) if first else 0
-    matches = from_bytes(content[start : start + _SAMPLE_BYTES])
-    best = matches.best()
-    if best is None:
+    lenient = content.decode("utf-8", errors="replace")
+    broken = lenient.count("\ufffd")
+    beyond_ascii = len(lenient) - len(lenient.encode("ascii", errors="ignore")) - broken
+    if beyond_ascii > 4 * broken:
+        return lenient
+    charset = guess_charset(content)
+    if not charset:
         raise DocumentUnreadableError("the text's character encoding cannot be recognised; save it as UTF-8")
-    # For a Western text several Latin code pages look equally good; the most common one is the best bet.
-    is_western = any(m.chaos <= best.chaos and _WESTERN in m.could_be_from_charset for m in matches)
-    return content.decode(_WESTERN if is_western else best.encoding, errors="replace")
+    return content.decode(charset, errors="replace")
 
 
 def clean(text: str) -> str:
@@ -90,6 +87,8 @@ def clean(text: str) -> str:
     Tab and newline stay. Other separators become a space, so that no line is added or lost. Soft hyphens and byte order
     marks go: they are not seen, and would keep words from being found.
     """
+    if text.isascii() and text.isprintable():
+        return text  # nearly every short one
     if "\r" in text:
         text = _NEWLINES.sub("\n", text)
     text = _SPACE_LIKE.sub(" ", text)

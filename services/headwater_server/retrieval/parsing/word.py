@@ -5,18 +5,29 @@ from __future__ import annotations
 import io
 import re
 
-import docx
 from docx.document import Document as WordDocument
+from docx.opc.part import PartFactory
+from docx.package import Package
+from docx.parts.document import DocumentPart
 
 from headwater_server.retrieval.model import ParsedDocument
 from headwater_server.retrieval.parsing.archive import check_archive
-from headwater_server.retrieval.parsing.errors import DocumentUnreadableError
+from headwater_server.retrieval.parsing.errors import DocumentError, DocumentUnreadableError
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title
 from headwater_server.retrieval.parsing.word_body import Styles, read_body
 
+# python-docx reads the body of a template, or of a document with macros (which nothing here runs), as of any other.
+for _kind in (
+    "openxmlformats-officedocument.wordprocessingml.template",
+    "ms-word.document.macroEnabled",
+    "ms-word.template.macroEnabledTemplate",
+):
+    PartFactory.part_type_for[f"application/vnd.{_kind}.main+xml"] = DocumentPart
+
 _HEADING_NAME = re.compile(r"^heading ([1-9])$", re.I)
+_NO_TITLE = "Word Document"  # what python-docx says of a document without properties
 _TITLE_NAMES = {"title"}
 _MAX_BASED_ON = 20
 
@@ -30,24 +41,29 @@ def parse_word(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     comments and text boxes are left out.
     """
     check_archive(file.content, limits=limits)
-    document = _open(file.content)
-    blocks = tuple(read_body(document.element.body, _styles(document), limits=limits))
-    if not blocks:
-        raise DocumentUnreadableError("the document has no text (pictures are not read)")
-    heading = next((block.text for block in blocks if block.level), "")
-    title = choose_title(document.core_properties.title, heading, name=file.name)
-    return ParsedDocument(title, file.media_type, "paragraph", blocks)
-
-
-def _open(content: bytes) -> WordDocument:
     try:
-        document = docx.Document(io.BytesIO(content))
-        has_body = document.element.body is not None
+        document = _open(file.content)
+        blocks = tuple(read_body(document.element.body, _styles(document), limits=limits))
+        title = document.core_properties.title
+    except (DocumentError, MemoryError):
+        raise
     except Exception as error:  # python-docx answers a malformed package with whatever exception comes of it
         raise DocumentUnreadableError(
             "the document is damaged, or not a Word document (.docx), and cannot be opened"
         ) from error
-    if not has_body:
+    if not blocks:
+        raise DocumentUnreadableError("the document has no text (pictures are not read)")
+    heading = next((block.text for block in blocks if block.level), "")
+    given = "" if title == _NO_TITLE else title
+    return ParsedDocument(choose_title(given, heading, name=file.name), file.media_type, "paragraph", blocks)
+
+
+def _open(content: bytes) -> WordDocument:
+    part = Package.open(io.BytesIO(content)).main_document_part
+    if not isinstance(part, DocumentPart):
+        raise DocumentUnreadableError("the file is an Office document, but not a Word document (.docx)")
+    document: WordDocument = part.document
+    if document.element.body is None:
         raise DocumentUnreadableError("the Word document has no body")
     return document
 

@@ -2,13 +2,14 @@
 
 Blocks are gathered, in order, into passages as long as the settings allow. A heading opens a new passage, if what came
 before it is worth one, and is never parted from what follows it. A block too long for a passage is cut (see `pieces`).
+A passage stands on one slide or one sheet.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from headwater_server.retrieval.model import Block, Location, LocationKind, ParsedDocument, Passage
 from headwater_server.retrieval.splitting.pieces import SEPARATOR, Piece, cut, join
@@ -26,9 +27,18 @@ def split(document: ParsedDocument, *, settings: SplitSettings | None = None) ->
     that of exactly the text in it.
     """
     settings = settings or SplitSettings()
-    gatherer = _Gatherer(settings, _top_level(document.blocks))
-    groups = gatherer.gather(cut(document.blocks, settings))
+    top_level = _top_level(document.blocks)
+    groups = (
+        pieces for blocks in _apart(document) for pieces in _Gatherer(settings, top_level).gather(cut(blocks, settings))
+    )
     return tuple(_passage(ordinal, pieces, document.unit) for ordinal, pieces in enumerate(groups))
+
+
+def _apart(document: ParsedDocument) -> Iterator[list[Block]]:
+    """Yield the document's blocks in groups that share no passage: one group, but for slides and sheets."""
+    on_slides = document.unit == "slide"  # a location has one slide, and a block stands on one
+    for _, blocks in groupby(document.blocks, lambda block: (block.sheet, on_slides and block.source.starts[0])):
+        yield list(blocks)
 
 
 def _top_level(blocks: Iterable[Block]) -> int:
@@ -44,7 +54,8 @@ def _top_level(blocks: Iterable[Block]) -> int:
 
 def _passage(ordinal: int, pieces: Sequence[Piece], unit: LocationKind) -> Passage:
     ranges = [piece.block.source.locate(piece.start, piece.end) for piece in pieces]
-    location = Location(unit, min(start for start, _ in ranges), max(end for _, end in ranges))
+    sheet = pieces[0].block.sheet
+    location = Location(unit, min(start for start, _ in ranges), max(end for _, end in ranges), sheet)
     return Passage(ordinal, join(pieces), location, " > ".join(_shared_path(pieces)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ from headwater_server.retrieval.store.truth.writer import TruthWriter
 
 log = logging.getLogger(__name__)
 
+GRAPH_FROM = 10_000
+"""How many passages a graph pays from: to compare that many one by one takes a millisecond."""
 MOST_HITS = 1_000
 MOST_CORPORA = 10
 
@@ -45,9 +48,13 @@ class EmbeddedStore:
     and say so (`SearchResult.current`).
 
     Visibility: a search first lets the index apply what was written to the corpora it searches, for at most a quarter
-    of a second. So it sees every acknowledged write, unless there is more to apply than that.
+    of a second. So it sees every acknowledged write, unless there is more to apply than that; where there are so many
+    new passages that it is not worth to begin, it does not wait.
 
-    Search: exact, not approximate: every passage is compared. Filters are resolved to documents by SQLite first.
+    Search: exact in a corpus of fewer passages than `graph_from`: every one is compared. In a larger one what was
+    written last is compared so too, and the rest is in a graph, which is made anew in the background, in a process of
+    low priority, when it has grown or shrunk enough. Filters are resolved to documents by SQLite first. What they leave
+    is compared one by one; or, where that is much, searched for among all documents, as deep as it takes.
 
     Ids, metadata and texts are valid Unicode; vectors have length 1 (to a thousandth).
     """
@@ -63,7 +70,7 @@ class EmbeddedStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path, *, max_bytes: int | None = None, flush_seconds: float = 2.0
+        cls, path: Path, *, max_bytes: int | None = None, flush_seconds: float = 2.0, graph_from: int = GRAPH_FROM
     ) -> AsyncIterator[EmbeddedStore]:
         """Opens the store in a directory, which is made if it is not there, and closes it again.
 
@@ -72,8 +79,10 @@ class EmbeddedStore:
         Args:
             path: The directory.
             max_bytes: The most that documents and passages may take on the disk, the index apart; None for no quota.
-            flush_seconds: How long what the index has applied waits to be flushed; a crash of the index process makes
-                it apply that again. No document depends on it.
+            flush_seconds: How long the index must have had nothing to apply before it flushes what it has, which it
+                does once a minute at the least; a crash of the index process makes it apply that again. No document
+                depends on it.
+            graph_from: From how many passages on a corpus has a graph, and its search is approximate.
 
         Raises:
             StoreUnavailable: The database cannot be opened, is damaged, was written by a newer version, or is not a
@@ -82,7 +91,9 @@ class EmbeddedStore:
         database = path / "truth.sqlite3"
         writer, reader = await to_thread.run_sync(_open_truth, database, max_bytes)
         failure: Exception | None = None
-        store = cls(writer, reader, IndexClient(database, path / "index", flush_seconds=flush_seconds))
+        store = cls(
+            writer, reader, IndexClient(database, path / "index", flush_seconds=flush_seconds, graph_from=graph_from)
+        )
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(store._index.run)
@@ -110,6 +121,10 @@ class EmbeddedStore:
     async def delete_corpus(self, corpus: CorpusKey) -> int:
         """See `Store`."""
         return await self._write(lambda: self._writer.delete_corpus(corpus))
+
+    async def replace_corpus(self, corpus: CorpusKey, *, by: CorpusKey) -> int:
+        """See `Store`."""
+        return await self._write(lambda: self._writer.replace_corpus(corpus, by=by))
 
     async def replace_document(
         self, corpus: CorpusKey, document: DocumentRecord, passages: Sequence[PassageRecord]
@@ -195,12 +210,21 @@ class EmbeddedStore:
 
 def _open_truth(database: Path, max_bytes: int | None) -> tuple[TruthWriter, sqlite3.Connection]:
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _sync_folder(database.parent.parent)  # SQLite syncs the folder of its files, but not that folder's own name
     writer = TruthWriter(database, max_bytes=max_bytes)
     try:
         return writer, open_reader(database)
     except BaseException:
         writer.close()
         raise
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_query(query: Query) -> None:

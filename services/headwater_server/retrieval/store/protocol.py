@@ -53,6 +53,8 @@ class PassageRecord:
     location: Location | None
     vector: Vector
     """Float32, of the corpus's dimension, of length 1."""
+    language: str = ""
+    """Whose stems and stop words lexical search uses, an ISO 639-1 code; empty: the store detects it."""
 
 
 class SearchMode(StrEnum):
@@ -119,8 +121,8 @@ class Store(Protocol):
 
     Visibility: search may lag behind acknowledged writes. `wait_applied(version)` returns once a search that begins
     afterwards sees the write of that version, so far as the implementation can promise it. Deleted and replaced
-    passages are never returned by a search that begins after `delete_document`, `replace_document` or
-    `delete_corpus` has returned: hits are checked against the truth before they are handed out.
+    passages are never returned by a search that begins after `delete_document`, `replace_document`, `delete_corpus` or
+    `replace_corpus` has returned: hits are checked against the truth before they are handed out.
 
     Replacing: `replace_document` puts a document and all of its passages in the place of what was there, at once: no
     search sees passages of two versions. While the index lags (`SearchResult.current` is False) a search may see
@@ -157,6 +159,18 @@ class Store(Protocol):
 
     async def delete_corpus(self, corpus: CorpusKey) -> int:
         """Deletes a corpus with all that is in it; one that does not exist is no error."""
+        ...
+
+    async def replace_corpus(self, corpus: CorpusKey, *, by: CorpusKey) -> int:
+        """Puts the content of `by`, its dimension and its embedder, in the place of `corpus`, at once.
+
+        What `corpus` had is deleted, and `by` ceases to be. A search sees the one content or the other, never both and
+        never neither. If `corpus` does not exist, `by` only changes its name.
+
+        Raises:
+            CorpusUnknown: `by` does not exist; nothing was changed.
+            ValueError: The two are one, or of two tenants.
+        """
         ...
 
     async def replace_document(

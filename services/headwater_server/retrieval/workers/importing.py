@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from headwater_server.errors import Reason
 from headwater_server.retrieval.embedding.errors import EmbedderUnavailable
@@ -16,19 +19,25 @@ from headwater_server.retrieval.parsing.errors import DocumentError
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.splitting.settings import SplitSettings
 
+MOST_PASSAGES = 100_000
+"""How many passages a document may have: the service has them in its memory, vectors and all, until they are stored."""
+
 _BATCH = 32
 """Passages embedded between two signs of life, and sent in one message: about half a second's work."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """A document to read."""
+    """A document to read, in the file that goes with the request."""
 
-    content: Path
     name: str
     """Its file name, which helps to tell its type."""
     media_type: str
     """What the caller says it is; empty if unknown."""
+    split: SplitSettings | None = None
+    """How long its passages are; None: as the task has it."""
+    embed: bool = True
+    """Whether to embed the passages; else they come without vectors, for another embedder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The next passages, with their ids and vectors."""
+    """The next passages, with their ids and vectors; without components, and `embedder` empty, if none were wanted."""
 
     passages: Sequence[Passage]
     passage_ids: Sequence[str]
@@ -60,18 +69,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentMissing:
-    """There is no such file; the only piece of its result."""
-
-
-@dataclass(frozen=True, slots=True)
 class EmbedderMissing:
     """The worker has no embedder, which is not the document's fault; the last piece of its result."""
 
     message: str
 
 
-ImportPiece = Split | Embedded | Refused | ContentMissing | EmbedderMissing
+ImportPiece = Split | Embedded | Refused | EmbedderMissing
 
 
 class ImportTask:
@@ -92,26 +96,46 @@ class ImportTask:
     def _embedder(self) -> Embedder:
         return self._make_embedder()
 
-    def __call__(self, request: ImportRequest) -> Iterator[ImportPiece]:
-        """Yields the document in pieces."""
+    def __call__(self, request: ImportRequest, file: BinaryIO | None, /) -> Iterator[bytes]:
+        """Yields the document in pieces, as `import_wire` writes them.
+
+        Args:
+            request: What is said of the document.
+            file: The document.
+        """
+        from headwater_server.retrieval.workers.import_wire import encode  # noqa: PLC0415 (it imports this module)
+
+        if file is None:
+            raise ValueError("an import needs a file")
+        return map(encode, self._pieces(request, file))
+
+    def _pieces(self, request: ImportRequest, file: BinaryIO) -> Iterator[ImportPiece]:
         # Only workers need the libraries that read documents; the service never loads them.
         from headwater_server.retrieval.splitting.documents import parse_and_split  # noqa: PLC0415 (see above)
 
         try:
+            self._limits.check_bytes(os.fstat(file.fileno()).st_size)
             document = parse_and_split(
-                request.content,
+                file.read(),
                 name=request.name,
                 media_type=request.media_type,
                 limits=self._limits,
-                split=self._split,
+                split=request.split or self._split,
             )
         except DocumentError as error:
             yield Refused(error.reason, str(error))
             return
-        except FileNotFoundError:
-            yield ContentMissing()
+        if (count := len(document.passages)) > MOST_PASSAGES:
+            message = f"the document has {count:,} passages; the limit is {MOST_PASSAGES:,}"
+            yield Refused(Reason.DOCUMENT_TOO_LARGE, message)
             return
         yield Split(document.title, document.media_type, len(document.passages))
+        if not request.embed:
+            for start in range(0, len(document.passages), _BATCH):
+                passages = document.passages[start : start + _BATCH]
+                nothing = np.empty((len(passages), 0), dtype=np.float32)
+                yield Embedded(passages, [passage_id(passage) for passage in passages], nothing, "")
+            return
         try:
             embedder = self._embedder
         except EmbedderUnavailable as error:

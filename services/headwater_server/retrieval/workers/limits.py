@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 _CPU_RESERVE = 30
 """Seconds of CPU that a worker may use beyond its job's time on every core: its own start, and the model's."""
+_MOST_WRITTEN = 64 * 1024
+"""How large a file may grow that a worker writes to: there is one, for what it says on standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ def apply_limits(limits: WorkerLimits) -> None:
     """Limits this process; what it may use already is never raised."""
     os.nice(limits.niceness)
     _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_FSIZE, _MOST_WRITTEN)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS, limits.memory_bytes)
 

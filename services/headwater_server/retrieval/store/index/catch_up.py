@@ -7,31 +7,28 @@ import shutil
 import sqlite3
 import time
 from collections import OrderedDict
-from itertools import chain
 from pathlib import Path
 
-from headwater_server.retrieval.store.index.shard import Progress, Shard, ShardBroken, discard, read_progress
+from headwater_server.retrieval.store.index.applying import apply_next, verify
+from headwater_server.retrieval.store.index.rebuilding import Rebuild, Rebuilding
+from headwater_server.retrieval.store.index.shard import Shard, ShardBroken, discard, read_progress
 from headwater_server.retrieval.store.truth.connection import reading
 from headwater_server.retrieval.store.truth.reader import (
     CorpusState,
     corpora_changed_since,
     corpus_rows,
+    count_passages_after,
     get_corpus,
     latest_version,
-    passage_rows,
-    passages_after,
-    removed_since,
 )
 
 log = logging.getLogger(__name__)
 
-BATCH = 256
-"""How many passages a step adds; a query waits no longer than for one step."""
 MOST_OPEN = 32
 """How many shards are open at once; each has a thread, and its vectors in memory."""
 FLUSH_AFTER_PASSAGES = 20_000
-MOST_DEAD = 20_000
-"""A shard with more removed passages than this, and more than its corpus has, is made anew when it is next opened."""
+LONGEST_UNFLUSHED = 60.0
+"""A flush takes a tenth of a second and more, for which searches wait: so in an import there are but few of them."""
 _LONGEST_PAUSE = 60.0
 
 
@@ -41,12 +38,16 @@ class Shards:
     Args:
         truth: A connection that reads.
         directory: Where the shards are.
-        flush_seconds: How long what was applied waits to be flushed.
+        rebuilding: What makes shards anew, beside those that are in use.
+        flush_seconds: How long nothing more must have been applied before what was is flushed.
     """
 
-    def __init__(self, truth: sqlite3.Connection, directory: Path, *, flush_seconds: float) -> None:
+    def __init__(
+        self, truth: sqlite3.Connection, directory: Path, rebuilding: Rebuilding, *, flush_seconds: float
+    ) -> None:
         self._truth = truth
         self._directory = directory
+        self._rebuilding = rebuilding
         self._flush_seconds = flush_seconds
         self._open: OrderedDict[int, Shard] = OrderedDict()
         self._corpora: set[int] = set()
@@ -54,6 +55,7 @@ class Shards:
         self._seen = 0
         self._failures: dict[int, tuple[int, float]] = {}  # corpus row → how often in a row, not again before
         self._flush_at: float | None = None
+        self._flush_by = 0.0
         self.flushed: list[tuple[int, int]] = []
         """Corpora with the version up to which removals were flushed; for the owner to take away."""
 
@@ -93,7 +95,7 @@ class Shards:
             return
         progress = read_progress(self._path(state.row), dimension=state.dimension)
         if progress is not None:
-            self.flushed.append((state.row, progress.removed))
+            self._note_flushed(state.row, progress.removed)
         if progress is None or progress.applied != state.version:
             # A new corpus lacks only what is newer than what was seen; at the start nothing was.
             known = self._seen if progress is None else progress.applied
@@ -121,7 +123,34 @@ class Shards:
             self._lagging.setdefault(corpus.row, min(shard.progress.applied, corpus.version - 1))
         return shard
 
-    def next_lagging(self) -> int | None:
+    def lag(self, corpus: CorpusState, *, most: int) -> int:
+        """How many passages a corpus's shard, which is opened for that, has not seen yet; counted to `most` + 1."""
+        shard = self.get(corpus)
+        seen = 0 if shard is None else shard.progress.passage
+        return count_passages_after(self._truth, corpus.row, seen, most=most + 1)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `work` would do something now."""
+        return self._next_lagging() is not None or self._rebuilding.has_work
+
+    @property
+    def waits_for(self) -> list[Rebuild]:
+        """What a wait for something to do must look at."""
+        rebuild = self._rebuilding.waits_for
+        return [] if rebuild is None else [rebuild]
+
+    def work(self) -> None:
+        """Does the next small part of whatever there is to do."""
+        row = self._next_lagging()
+        if row is not None:
+            self.step(row)
+        made = self._rebuilding.work()
+        if made is not None:
+            self._adopt(*made)
+        self._rebuilding.start_if_due(self._open, self._directory)
+
+    def _next_lagging(self) -> int | None:
         """A corpus for which `step` has something to do."""
         return next(filter(self.is_due, self._lagging), None)
 
@@ -144,40 +173,40 @@ class Shards:
         if complete:
             self._lagging.pop(row, None)
             self._failures.pop(row, None)
-        if shard.unflushed and self._flush_at is None:
-            self._flush_at = time.monotonic() + self._flush_seconds
+        if shard.unflushed:
+            self._put_off_flush()
         if shard.unflushed >= FLUSH_AFTER_PASSAGES:
             self._flush(row, shard)
 
     def _apply(self, shard: Shard, corpus: CorpusState) -> bool:
-        """Applies removals and the next passages; returns whether that was all."""
-        before = shard.progress
-        gone = removed_since(self._truth, corpus.row, before.removed)
-        rows = list(chain.from_iterable(range(a, min(b, before.passage) + 1) for a, b in gone))
-        batch = passages_after(self._truth, corpus.row, before.passage, limit=BATCH)
-        if rows:
-            shard.remove(rows)
-        if batch:
-            shard.add(batch)
-        complete = len(batch) < BATCH
-        shard.progress = Progress(
-            passage=batch[-1].row if batch else before.passage,
-            removed=corpus.version,
-            applied=corpus.version if complete else before.applied,
-            dead=before.dead + len(rows),
-        )
-        if shard.progress != before:
-            shard.unflushed = max(shard.unflushed, 1)
+        """Applies the next part; returns whether that was all."""
+        complete = apply_next(self._truth, shard, corpus)
         if complete and not shard.verified:
-            self._verify(shard, corpus)
+            verify(self._truth, shard, corpus)
         return complete
 
-    def _verify(self, shard: Shard, corpus: CorpusState) -> None:
-        """Compares a shard that has just come into step with the truth: files can lose entries without a word."""
-        rows, expected = shard.rows(), passage_rows(self._truth, corpus.row)
-        if rows != expected:
-            raise ShardBroken(f"it lacks {len(expected - rows)} passages and has {len(rows - expected)} that are not")
-        shard.verified = True
+    def _adopt(self, row: int, made: Shard) -> None:
+        """Puts a new shard, caught up, into the place of the one in use."""
+        try:
+            made.take_place()
+        except (ShardBroken, OSError) as error:
+            self._rebuilding.failed(error)
+            self.broken(row, error)  # which of the two the disk has is not known
+            return
+        self._close(row, seal=False)
+        self._open[row] = made
+        self._note_flushed(row, made.progress.removed)
+
+    def _note_flushed(self, row: int, removed: int) -> None:
+        """Notes that what was removed up to a version is not needed again, but by a shard that is being made."""
+        needed = self._rebuilding.needed_since(row)
+        self.flushed.append((row, removed if needed is None else min(removed, needed)))
+
+    def _put_off_flush(self) -> None:
+        now = time.monotonic()
+        if self._flush_at is None:
+            self._flush_by = now + LONGEST_UNFLUSHED
+        self._flush_at = min(now + self._flush_seconds, self._flush_by)
 
     def flush_when_due(self, *, now: bool = False) -> None:
         """Flushes what waits for it, if it has waited long enough or at once."""
@@ -189,14 +218,19 @@ class Shards:
                 self._flush(row, shard)
 
     def seconds_until_due(self) -> float | None:
-        """How long `flush_when_due`, or a paused corpus, may still wait; None if nothing does."""
-        due = [at for row, (_, at) in self._failures.items() if row in self._lagging]
+        """How long `flush_when_due`, `work` or a paused corpus may still wait; None if nothing does."""
+        now = time.monotonic()
+        due = [at - now for row, (_, at) in self._failures.items() if row in self._lagging]
         if self._flush_at is not None:
-            due.append(self._flush_at)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+            due.append(self._flush_at - now)
+        anew = self._rebuilding.seconds_until_due(self._open)
+        if anew is not None:
+            due.append(anew)
+        return max(0.0, min(due)) if due else None
 
     def close(self) -> None:
         """Flushes and closes every shard."""
+        self._rebuilding.cancel()
         self.flush_when_due(now=True)
         while self._open:
             self._close(next(iter(self._open)), seal=True)
@@ -207,6 +241,7 @@ class Shards:
         pause = 0.0 if times == 1 else min(2.0 ** (times - 2), _LONGEST_PAUSE)
         log.warning("the index of corpus %d is made anew in %.0f s: %s", row, pause, error)
         self._failures[row] = (times, time.monotonic() + pause)
+        self._rebuilding.cancel(row)
         self._close(row, seal=False)
         discard(self._path(row))
         self._lagging[row] = 0
@@ -229,7 +264,7 @@ class Shards:
             self._close(oldest, seal=True)
         path = self._path(corpus.row)
         progress = read_progress(path, dimension=corpus.dimension)
-        if progress is None or progress.dead > max(MOST_DEAD, corpus.passages):
+        if progress is None:
             shard = Shard.create(path, dimension=corpus.dimension, version=corpus.version)
         else:
             shard = Shard.load(path, dimension=corpus.dimension)
@@ -242,7 +277,7 @@ class Shards:
         except (ShardBroken, OSError) as error:
             self.broken(row, error)
         else:
-            self.flushed.append((row, shard.progress.removed))
+            self._note_flushed(row, shard.progress.removed)
 
     def _close(self, row: int, *, seal: bool) -> None:
         shard = self._open.pop(row, None)
@@ -254,6 +289,7 @@ class Shards:
             log.warning("the index of corpus %d did not close: %s", row, error)
 
     def _forget(self, row: int) -> None:
+        self._rebuilding.cancel(row)
         self._close(row, seal=False)
         self._lagging.pop(row, None)
         self._failures.pop(row, None)

@@ -45,13 +45,14 @@ class IndexClient:
     Args:
         database: The truth.
         directory: Where the index is.
-        flush_seconds: How long what the index has applied waits to be flushed.
+        flush_seconds: How long the index must have had nothing to apply before it flushes.
+        graph_from: From how many passages on a corpus has a graph.
     """
 
-    def __init__(self, database: Path, directory: Path, *, flush_seconds: float) -> None:
+    def __init__(self, database: Path, directory: Path, *, flush_seconds: float, graph_from: int) -> None:
         self._command = [sys.executable, "-P", "-m", "headwater_server.retrieval.store.index.process"]
         self._arguments = [str(database), str(directory), str(os.getpid())]
-        self._arguments.append(f"--flush-seconds={flush_seconds}")
+        self._arguments += [f"--flush-seconds={flush_seconds}", f"--graph-from={graph_from}"]
         self._process: Process | None = None
         self._outgoing: MemoryObjectSendStream[bytes] | None = None
         self._connected = anyio.Event()

@@ -12,19 +12,19 @@ In come `("search", number, query)` and `("changed",)`. Out go `("result", numbe
 from __future__ import annotations
 
 import argparse
-import ctypes
 import fcntl
 import logging
 import os
 import select
 import shutil
 import signal
-import sys
 from collections import deque
 from pathlib import Path
 
 from headwater_server.retrieval.store.index.catch_up import Shards
 from headwater_server.retrieval.store.index.framing import Frames, Message, encode
+from headwater_server.retrieval.store.index.parent import end_with
+from headwater_server.retrieval.store.index.rebuilding import Rebuilding
 from headwater_server.retrieval.store.index.search import Searcher
 from headwater_server.retrieval.store.index.wire import dump_result, load_query
 from headwater_server.retrieval.store.protocol import StoreError
@@ -33,18 +33,18 @@ from headwater_server.retrieval.store.truth.connection import open_reader
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 1 << 18
-_PR_SET_PDEATHSIG = 1
+_ANSWERS_A_STEP = 16
+"""After so many searches without a pause there is a step of other work."""
 
 
 class IndexServer:
     """Serves searches from pipes, and catches the index up between them."""
 
-    def __init__(self, database: Path, directory: Path, *, flush_seconds: float, source: int, sink: int) -> None:
+    def __init__(self, shards: Shards, searcher: Searcher, *, source: int, sink: int) -> None:
         self._source = source
         self._sink = sink
-        truth = open_reader(database)
-        self._shards = Shards(truth, directory, flush_seconds=flush_seconds)
-        self._searcher = Searcher(truth, self._shards)
+        self._shards = shards
+        self._searcher = searcher
         self._frames = Frames()
         self._waiting: deque[Message] = deque()
         self._told = -1
@@ -52,21 +52,25 @@ class IndexServer:
     def run(self) -> None:
         """Serves until the source ends."""
         self._shards.start()
+        answered = 0
         while self._receive():
             if self._waiting:
                 self._answer(self._waiting.popleft())
-            elif (row := self._shards.next_lagging()) is not None:
-                self._shards.step(row)
+                answered += 1
+            if not self._waiting or answered % _ANSWERS_A_STEP == 0:
+                self._shards.work()
             self._shards.flush_when_due()
             self._report()
         self._shards.close()
 
     def _receive(self) -> bool:
         """Takes what has come; waits for it only where there is nothing to do. False once the source has ended."""
-        busy = self._waiting or self._shards.next_lagging() is not None
+        busy = self._waiting or self._shards.has_work
         timeout = 0.0 if busy else self._shards.seconds_until_due()
-        ready, _, _ = select.select([self._source], [], [], timeout)
-        if ready:
+        ready, _, _ = select.select(
+            [self._source, *(each.fileno() for each in self._shards.waits_for)], [], [], timeout
+        )
+        if self._source in ready:
             data = os.read(self._source, _READ_BYTES)
             if not data:
                 return False
@@ -82,6 +86,9 @@ class IndexServer:
             result = self._searcher.search(load_query(query))
         except (StoreError, ValueError) as error:
             self.send(("failed", number, type(error).__name__, str(error)))
+        except Exception as error:  # a defect; the same query would end the next process, and the next
+            log.exception("a search failed: %s: %s", type(error).__name__, error)  # noqa: TRY401 (the text alone is sent on)
+            self.send(("failed", number, "StoreError", "the search failed; the log says why"))
         else:
             self.send(("result", number, dump_result(result)))
 
@@ -112,14 +119,6 @@ class _ParentLog(logging.Handler):
         os.write(self._sink, frame)
 
 
-def _end_with(parent: int) -> None:
-    """Lets the kernel end this process when its parent dies, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        sys.exit(1)
-
-
 def main() -> None:
     """Runs the index process."""
     parser = argparse.ArgumentParser()
@@ -127,11 +126,12 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("parent", type=int)
     parser.add_argument("--flush-seconds", type=float, required=True)
+    parser.add_argument("--graph-from", type=int, required=True)
     parser.add_argument("--anew", action="store_true", help="throw the index away and make it anew")
     arguments = parser.parse_args()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
-    _end_with(arguments.parent)
+    end_with(arguments.parent)
     sink = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not print into the frames
     logging.basicConfig(handlers=[_ParentLog(sink)], level=logging.INFO)
@@ -141,8 +141,10 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # held for a moment yet by the process of a parent that has just been killed
         if arguments.anew:
             shutil.rmtree(arguments.directory)
-        flush_seconds: float = arguments.flush_seconds
-        IndexServer(arguments.database, arguments.directory, flush_seconds=flush_seconds, source=0, sink=sink).run()
+        truth = open_reader(arguments.database)
+        rebuilding = Rebuilding(truth, arguments.database, graph_from=arguments.graph_from)
+        shards = Shards(truth, arguments.directory, rebuilding, flush_seconds=arguments.flush_seconds)
+        IndexServer(shards, Searcher(truth, shards), source=0, sink=sink).run()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 
@@ -25,6 +27,34 @@ def make_seal(folder: Path) -> bytes:
 def is_intact(folder: Path, seal: bytes) -> bool:
     """Whether the folder has exactly the files that were sealed."""
     return make_seal(folder) == seal
+
+
+def sealed_json(value: Mapping[str, Any]) -> bytes:
+    """A value as JSON, with a checksum of it."""
+    text = json.dumps(value)
+    return json.dumps({"value": value, "checksum": google_crc32c.value(text.encode())}).encode()
+
+
+def read_sealed_json(data: bytes) -> dict[str, Any]:
+    """The value of which `sealed_json` made this.
+
+    Raises:
+        ValueError: It is not as it was written.
+    """
+    whole = json.loads(data)
+    value, checksum = (whole.get("value"), whole.get("checksum")) if isinstance(whole, dict) else (None, None)
+    if not isinstance(value, dict) or google_crc32c.value(json.dumps(value).encode()) != checksum:
+        raise ValueError("it is not as it was written")
+    return value
+
+
+@cache
+def boot() -> str:
+    """Changes when the machine is started again; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _checksum(path: Path) -> list[int]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.v1 import filter_pb2
+from headwater_server.retrieval.store import feedback
 from headwater_server.retrieval.store.filters import matches
-from headwater_server.retrieval.store.fusion import best, fuse
+from headwater_server.retrieval.store.fusion import best, continued, fuse, missing_score
 from headwater_server.retrieval.store.index.catch_up import Shards
+from headwater_server.retrieval.store.index.filtering import Filters
 from headwater_server.retrieval.store.index.shard import DocumentSet, Scored, Shard, ShardBroken
 from headwater_server.retrieval.store.protocol import (
     CorpusKey,
@@ -24,22 +26,23 @@ from headwater_server.retrieval.store.protocol import (
     StoreUnavailable,
     Vector,
 )
+from headwater_server.retrieval.store.terms import SparseTerms
 from headwater_server.retrieval.store.truth.connection import reading
 from headwater_server.retrieval.store.truth.reader import (
     CorpusState,
     StoredPassage,
-    all_documents,
     find_corpus,
     load_passages,
     load_vectors,
-    matching_documents,
 )
 from headwater_server.retrieval.store.truth.records import check_vector
 
 SETTLE_SECONDS = 0.25
 """How long a search may spend on catching up before it takes the index as it is."""
-LEAST_DEPTH = 100
-"""How many candidates each ranking gives at least."""
+MOST_SETTLED = 512
+"""More new passages than this are not worth to begin with: an import is under way, and the search would only wait."""
+LEAST_DEPTH = 50
+"""How many candidates each ranking gives at least; twice as many rank no better, and cost a quarter more."""
 MOST_DEPTH = 65_536
 _SCORE_TOLERANCE = 1e-3
 
@@ -72,6 +75,7 @@ class Searcher:
     def __init__(self, truth: sqlite3.Connection, shards: Shards) -> None:
         self._truth = truth
         self._shards = shards
+        self._filters = Filters(truth)
 
     def search(self, query: Query) -> SearchResult:
         """See `Store.search`; the query has been checked but for its corpora and the dimension of its vector."""
@@ -86,15 +90,12 @@ class Searcher:
 
     def _attempt(self, query: Query) -> SearchResult:
         until = time.monotonic() + SETTLE_SECONDS
-        while True:
+        with reading(self._truth):  # one moment for all: what is written meanwhile is for the next search
             self._settle(query.corpora, until)
-            with reading(self._truth):
-                corpora = {key: self._known(key) for key in dict.fromkeys(query.corpora)}
-                targets = self._targets(query, corpora)
-                lagging = [state for state in corpora.values() if not self._is_current(state)]
-                if lagging and time.monotonic() < until:
-                    continue  # written to since: hits of this moment from an index of an earlier one would lack some
-                return self._ranked(query, targets, current=not lagging)
+            corpora = {key: self._known(key) for key in dict.fromkeys(query.corpora)}
+            targets = self._targets(query, corpora)
+            current = all(self._is_current(state) for state in corpora.values())
+            return self._ranked(query, targets, current=current)
 
     def _known(self, key: CorpusKey) -> CorpusState:
         corpus = find_corpus(self._truth, key)
@@ -103,16 +104,19 @@ class Searcher:
         return corpus
 
     def _settle(self, corpora: Sequence[CorpusKey], until: float) -> None:
-        """Catches up the shards of the corpora, so far as time allows, but each by a step at least."""
+        """Catches up the shards of the corpora, where time allows for all of it; else each by a step only."""
         self._shards.refresh()
         for key in corpora:
             corpus = find_corpus(self._truth, key)
             if corpus is None or corpus.passages == 0:
                 continue
             self._shards.get(corpus)
+            if not self._shards.is_due(corpus.row):
+                continue
+            hopeless = self._shards.lag(corpus, most=MOST_SETTLED) > MOST_SETTLED
             while self._shards.is_due(corpus.row):
                 self._shards.step(corpus.row)
-                if time.monotonic() >= until:
+                if hopeless or time.monotonic() >= until:
                     break
 
     def _is_current(self, corpus: CorpusState) -> bool:
@@ -125,21 +129,11 @@ class Searcher:
                 check_vector(query.vector, dimension=corpus.dimension, owner="the query")
             if corpus.passages and self._shards.get(corpus) is None:
                 raise StoreUnavailable(f"the index of corpus {key.corpus_id!r} cannot be used now")
-            documents = None if query.filter is None else self._documents(corpus, query.filter)
-            if corpus.passages == 0 or (documents is not None and not documents.rows and not documents.inverted):
+            documents = None if query.filter is None else self._filters.documents(corpus, query.filter)
+            if corpus.passages == 0 or (documents is not None and not documents.rows):
                 continue
             targets.append(_Target(key, corpus, documents))
         return targets
-
-    def _documents(self, corpus: CorpusState, condition: filter_pb2.Filter) -> DocumentSet | None:
-        """The documents that a filter leaves, named by whichever of the two sets is smaller."""
-        matching = matching_documents(self._truth, corpus.row, condition)
-        everything = all_documents(self._truth, corpus.row)
-        if len(matching) == len(everything):
-            return None
-        if 2 * len(matching) <= len(everything):
-            return DocumentSet(frozenset(matching))
-        return DocumentSet(frozenset(everything - matching), inverted=True)
 
     def _ranked(self, query: Query, targets: Sequence[_Target], *, current: bool) -> SearchResult:
         """Ranks, and again deeper while passages that are no more take the places of those that are."""
@@ -155,16 +149,12 @@ class Searcher:
     def _rank(self, query: Query, targets: Sequence[_Target], depth: int) -> _Ranking:
         lexical: list[tuple[int, float]] = []
         dense: list[tuple[int, float]] = []
+        terms: list[SparseTerms] = []
         cut = False
         for target in targets:
-            shard = self._shards.get(target.corpus)
-            if shard is None:
-                raise StoreUnavailable(f"the index of corpus {target.key.corpus_id!r} cannot be used now")
-            try:
-                by_terms, by_vector = _candidates(shard, query, target.documents, depth)
-            except ShardBroken as error:
-                self._shards.broken(target.corpus.row, error)
-                raise _ShardLostError from error
+            with self._using(target) as shard:
+                terms.append(shard.terms_of_query(query.text))
+                by_terms, by_vector = _candidates(shard, query, terms[-1], target.documents, depth)
             cut = cut or depth in (len(by_terms), len(by_vector))
             lexical += by_terms
             dense += by_vector
@@ -173,12 +163,62 @@ class Searcher:
             rankings = [best(each, depth=depth) for each in rankings]
         match query.mode:
             case SearchMode.HYBRID:
-                ranked = fuse(rankings)
+                ranked = self._fused(list(zip(targets, terms, strict=True)), rankings, depth=depth, limit=query.limit)
             case SearchMode.DENSE:
                 ranked = rankings[1]
             case SearchMode.LEXICAL:
                 ranked = rankings[0]
         return _Ranking(ranked, dict(dense), cut)
+
+    def _fused(
+        self,
+        asked: Sequence[tuple[_Target, SparseTerms]],
+        rankings: Sequence[Scored],
+        *,
+        depth: int,
+        limit: int,
+    ) -> Scored:
+        """Both rankings in one, the lexical one with what the best passages of both say; see `feedback`."""
+        lexical, dense = rankings
+        fused = fuse(rankings, depth=depth)
+        if not lexical:
+            return fused
+        leading = dict(fused[: feedback.PASSAGES])
+        believed: list[tuple[float, SparseTerms]] = []
+        for target, _ in asked:
+            with self._using(target) as shard:
+                believed += [(leading[row], terms) for row, terms in shard.terms_of(list(leading)).items()]
+        relevant = feedback.relevant_terms(believed)
+        more = [(target, feedback.expanded(terms, relevant)) for target, terms in asked]
+        if sum(target.corpus.passages for target, _ in asked) <= feedback.SEARCHED_AGAIN:
+            return fuse([self._searched_again(more, depth), dense], depth=depth)
+        looked_at = max(feedback.LOOKED_AT, 2 * limit)
+        scores = dict.fromkeys([row for row, _ in fused[:looked_at]], 0.0)
+        for target, terms in more:
+            with self._using(target) as shard:
+                scores.update(shard.scores_of(scores, terms))
+        cosines, farthest = dict(dense), missing_score(dense, depth=depth)
+        again = fuse([list(scores.items()), [(row, cosines.get(row, farthest)) for row in scores]], depth=depth)
+        return continued(again, fused[looked_at:])
+
+    def _searched_again(self, asked: Sequence[tuple[_Target, SparseTerms]], depth: int) -> Scored:
+        found: list[tuple[int, float]] = []
+        for target, terms in asked:
+            with self._using(target) as shard:
+                found += shard.with_terms(terms, target.documents, depth=depth)
+        return found if len(asked) == 1 else best(found, depth=depth)
+
+    @contextmanager
+    def _using(self, target: _Target) -> Iterator[Shard]:
+        """The shard of a corpus, which is thrown away if it breaks over its use."""
+        shard = self._shards.get(target.corpus)
+        if shard is None:
+            raise StoreUnavailable(f"the index of corpus {target.key.corpus_id!r} cannot be used now")
+        try:
+            yield shard
+        except ShardBroken as error:
+            self._shards.broken(target.corpus.row, error)
+            raise _ShardLostError from error
 
     def _fill(self, query: Query, targets: Sequence[_Target], ranking: _Ranking, *, current: bool) -> SearchResult:
         ranked, below = ranking.ranked, 0
@@ -225,12 +265,14 @@ class Searcher:
         return hits
 
 
-def _candidates(shard: Shard, query: Query, documents: DocumentSet | None, depth: int) -> tuple[Scored, Scored]:
+def _candidates(
+    shard: Shard, query: Query, terms: SparseTerms, documents: DocumentSet | None, depth: int
+) -> tuple[Scored, Scored]:
     """What a shard finds by terms, and by the vector."""
     by_terms: Scored = []
     by_vector: Scored = []
     if query.mode is not SearchMode.DENSE:
-        by_terms = shard.with_terms(query.text, documents, depth=depth)
+        by_terms = shard.with_terms(terms, documents, depth=depth)
     if query.vector is not None:
         by_vector = shard.nearest(query.vector, documents, depth=depth)
     return by_terms, by_vector

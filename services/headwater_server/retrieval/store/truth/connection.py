@@ -40,18 +40,34 @@ def open_reader(path: Path) -> sqlite3.Connection:
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA query_only = ON")
+        connection.text_factory = _text
         return connection
+
+
+def _text(data: bytes) -> str:
+    """A text; what a damaged disk has made of it may be no UTF-8, which its row's checksum will tell."""
+    return data.decode("utf-8", "replace")
 
 
 @contextmanager
 def reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """A read transaction: all that is read inside is of one moment, not earlier than the entry."""
-    connection.execute("BEGIN")
-    try:
-        connection.execute("SELECT 1 FROM corpora LIMIT 1").fetchone()  # a deferred transaction begins with a read
+    """A read transaction: all that is read inside is of one moment, not earlier than the entry.
+
+    Inside another it is a part of that, and of its moment.
+
+    Raises:
+        StoreUnavailable: The database cannot be read, because its pages are damaged.
+    """
+    if connection.in_transaction:
         yield
-    finally:
-        connection.execute("ROLLBACK")
+        return
+    with translated_errors():
+        connection.execute("BEGIN")
+        try:
+            connection.execute("SELECT 1 FROM corpora LIMIT 1").fetchone()  # a deferred transaction begins with a read
+            yield
+        finally:
+            connection.execute("ROLLBACK")
 
 
 @contextmanager

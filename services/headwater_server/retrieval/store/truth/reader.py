@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from headwater.v1 import filter_pb2
 from headwater_server.retrieval.model import Location
 from headwater_server.retrieval.store.filter_sql import MAX_COMPARISONS, compile_filter, count_comparisons
 from headwater_server.retrieval.store.filters import matches
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, Vector
+from headwater_server.retrieval.store.truth.checksums import is_intact_document, is_intact_passage
 from headwater_server.retrieval.store.truth.records import DOCUMENT_COLUMNS, load_location, load_vector, to_document
+
+log = logging.getLogger(__name__)
 
 _MOST_VARIABLES = 10_000
 
@@ -51,6 +57,8 @@ class PassageToIndex:
     heading: str
     text: str
     vector: Vector
+    language: str = ""
+    """Of the text; empty if it could not be told."""
 
 
 def latest_version(connection: sqlite3.Connection) -> int:
@@ -97,14 +105,29 @@ def corpus_rows(connection: sqlite3.Connection) -> set[int]:
 def passages_after(connection: sqlite3.Connection, corpus_row: int, after: int, *, limit: int) -> list[PassageToIndex]:
     """The next passages of a corpus, in the order of their ids."""
     rows = connection.execute(
-        "SELECT id, document_row, heading, text, vector FROM passages WHERE corpus_row = ? AND id > ?"
+        "SELECT id, document_row, heading, text, vector, language FROM passages WHERE corpus_row = ? AND id > ?"
         " ORDER BY id LIMIT ?",
         (corpus_row, after, limit),
     )
     return [
-        PassageToIndex(row, document_row, heading, text, load_vector(vector))
-        for row, document_row, heading, text, vector in rows
+        PassageToIndex(row, document_row, heading, text, load_vector(vector), language)
+        for row, document_row, heading, text, vector, language in rows
     ]
+
+
+def count_passages_after(connection: sqlite3.Connection, corpus_row: int, after: int, *, most: int) -> int:
+    """How many passages of a corpus come after one, counted up to `most`."""
+    count: int = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE corpus_row = ? AND id > ? LIMIT ?)",
+        (corpus_row, after, most),
+    ).fetchone()[0]
+    return count
+
+
+def last_passage(connection: sqlite3.Connection, corpus_row: int) -> int:
+    """The newest passage of a corpus; 0 if it has none."""
+    row = connection.execute("SELECT max(id) FROM passages WHERE corpus_row = ?", (corpus_row,)).fetchone()
+    return row[0] or 0
 
 
 def passage_rows(connection: sqlite3.Connection, corpus_row: int) -> set[int]:
@@ -138,9 +161,19 @@ def matching_documents(connection: sqlite3.Connection, corpus_row: int, conditio
     return {row[0] for row in rows}
 
 
-def all_documents(connection: sqlite3.Connection, corpus_row: int) -> set[int]:
-    """The rows of the documents of a corpus."""
-    return {row for (row,) in connection.execute("SELECT id FROM documents WHERE corpus_row = ?", (corpus_row,))}
+def count_documents(connection: sqlite3.Connection, corpus_row: int) -> int:
+    """How many documents a corpus has."""
+    count: int = connection.execute("SELECT count(*) FROM documents WHERE corpus_row = ?", (corpus_row,)).fetchone()[0]
+    return count
+
+
+def documents_of(connection: sqlite3.Connection, passages: Sequence[int]) -> dict[int, int]:
+    """The documents' rows of those of the passages that still are."""
+    found: dict[int, int] = {}
+    for part in _parts(passages):
+        marks = ",".join("?" * len(part))
+        found.update(connection.execute(f"SELECT id, document_row FROM passages WHERE id IN ({marks})", part))  # noqa: S608 (marks only)
+    return found
 
 
 def load_vectors(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Vector]:
@@ -154,21 +187,30 @@ def load_vectors(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[in
 
 
 def load_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredPassage]:
-    """Those of the passages that still are."""
+    """Those of the passages that still are, and are as they were written: a damaged one is logged and left out."""
     found: dict[int, StoredPassage] = {}
     for part in _parts(rows):
         marks = ",".join("?" * len(part))
         sql = (
-            "SELECT p.id, p.corpus_row, p.passage_id, p.ordinal, p.heading, p.location, p.text, p.vector,"  # noqa: S608 (marks and our own names)
-            f" {DOCUMENT_COLUMNS} FROM passages p JOIN documents d ON d.id = p.document_row WHERE p.id IN ({marks})"
+            "SELECT p.id, p.checksum, d.checksum, p.corpus_row, p.document_row, p.passage_id, p.ordinal, p.heading,"  # noqa: S608 (marks and our own names)
+            f" p.location, p.text, p.vector, {DOCUMENT_COLUMNS}"
+            f" FROM passages p JOIN documents d ON d.id = p.document_row WHERE p.id IN ({marks})"
         )
-        for row, corpus_row, passage_id, ordinal, heading, location, text, vector, *document in connection.execute(
-            sql, part
-        ):
+        for row, checksum, document_sum, *columns in connection.execute(sql, part):
+            of_passage = columns[:8]
+            corpus_row, _, passage_id, ordinal, heading, location, text, vector = of_passage
+            document = _intact_document((corpus_row, *columns[8:]), document_sum)
+            if document is None or not is_intact_passage(of_passage, checksum):
+                log.error(
+                    "passage %s of document %s is damaged on the disk and left out: see `headwater doctor --deep`",
+                    passage_id,
+                    columns[8],
+                )
+                continue
             found[row] = StoredPassage(
                 row=row,
                 corpus_row=corpus_row,
-                document=to_document(document),
+                document=document,
                 passage_id=passage_id,
                 ordinal=ordinal,
                 heading=heading,
@@ -177,6 +219,12 @@ def load_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[i
                 vector=load_vector(vector),
             )
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _intact_document(columns: tuple[Any, ...], checksum: object) -> DocumentRecord | None:
+    """The document of a row; None if the row is damaged. Kept, because one document's passages are found together."""
+    return to_document(columns[1:]) if is_intact_document(columns, checksum) else None
 
 
 def _parts(rows: Sequence[int]) -> Iterable[Sequence[int]]:

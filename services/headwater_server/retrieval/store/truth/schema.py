@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from headwater_server.retrieval.store.protocol import StoreUnavailable
+from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum
 
 APPLICATION_ID = 0x48575452
 """`HWTR`, in the header of the file: tells a store's database from any other."""
@@ -82,7 +83,27 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create,)
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Gives every passage and document a checksum of its row; see `checksums` for what it covers."""
+    connection.create_function("passage_checksum", 8, lambda *columns: passage_checksum(columns))
+    connection.create_function("document_checksum", 6, lambda *columns: document_checksum(columns))
+    for table in ("passages", "documents"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    connection.execute(
+        "UPDATE passages SET checksum ="
+        " passage_checksum(corpus_row, document_row, passage_id, ordinal, heading, location, text, vector)"
+    )
+    connection.execute(
+        "UPDATE documents SET checksum = document_checksum(corpus_row, document_id, title, uri, media_type, metadata)"
+    )
+
+
+def _add_languages(connection: sqlite3.Connection) -> None:
+    """Gives every passage a language; those that were there have none, and the index detects it as it takes them."""
+    connection.execute("ALTER TABLE passages ADD COLUMN language TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create, _add_checksums, _add_languages)
 """The step from each version to the next, beginning with an empty file; the version of a database is how many it took.
 
 Add a step at the end for every change of the tables; never change one that was released.

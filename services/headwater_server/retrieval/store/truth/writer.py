@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headwater_server.retrieval.store.filter_sql import value_rows
+from headwater_server.retrieval.store.languages import with_neighbours
 from headwater_server.retrieval.store.protocol import CorpusKey, CorpusUnknown, DocumentRecord, PassageRecord
+from headwater_server.retrieval.store.terms import detected_language
+from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum
 from headwater_server.retrieval.store.truth.connection import open_writer, translated_errors, writing
 from headwater_server.retrieval.store.truth.reader import latest_version
 from headwater_server.retrieval.store.truth.records import (
@@ -80,27 +83,39 @@ class TruthWriter:
             if found is None:
                 return latest_version(connection)
             row_id, _ = found
-            for table in ("passages", "document_values", "documents", "changes"):
-                connection.execute(f"DELETE FROM {table} WHERE corpus_row = ?", (row_id,))  # noqa: S608 (our own names)
-            connection.execute("DELETE FROM corpora WHERE id = ?", (row_id,))
+            _remove_corpus(connection, row_id)
+            return _changed(connection, corpus, row_id)
+
+    def replace_corpus(self, corpus: CorpusKey, *, by: CorpusKey) -> int:
+        """See `Store.replace_corpus`. Only the name of `by` changes: its rows, and so its index, are what they were."""
+        if corpus == by or corpus.tenant != by.tenant:
+            raise ValueError(f"corpus {by.corpus_id!r} cannot take the place of {corpus.corpus_id!r}")
+        with self._writing(adds=False) as connection:
+            row_id, _ = _known_corpus(connection, by)
+            replaced = _find_corpus(connection, corpus)
+            if replaced is not None:
+                _remove_corpus(connection, replaced[0])
+            connection.execute("UPDATE corpora SET corpus_id = ? WHERE id = ?", (corpus.corpus_id, row_id))
             return _changed(connection, corpus, row_id)
 
     def replace_document(self, corpus: CorpusKey, document: DocumentRecord, passages: Sequence[PassageRecord]) -> int:
         """See `Store.replace_document`."""
         check_document(document)
+        languages = with_neighbours(passage.language or detected_language(passage.text) for passage in passages)
         with self._writing(adds=True) as connection:
             row_id, dimension = _known_corpus(connection, corpus)
             check_passages(passages, dimension=dimension)
+            columns = document_row(document)
             document_id = connection.execute(
-                "INSERT INTO documents (tenant, corpus_row, document_id, title, uri, media_type, metadata)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (corpus_row, document_id) DO UPDATE SET"
+                "INSERT INTO documents (tenant, corpus_row, document_id, title, uri, media_type, metadata, checksum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (corpus_row, document_id) DO UPDATE SET"
                 " title = excluded.title, uri = excluded.uri, media_type = excluded.media_type,"
-                " metadata = excluded.metadata RETURNING id",
-                (corpus.tenant, row_id, *document_row(document)),
+                " metadata = excluded.metadata, checksum = excluded.checksum RETURNING id",
+                (corpus.tenant, row_id, *columns, document_checksum((row_id, *columns))),
             ).fetchone()[0]
             _write_values(connection, corpus.tenant, row_id, document_id, document)
             removed = _remove_passages(connection, document_id)
-            _add_passages(connection, (corpus.tenant, row_id, document_id), passages)
+            _add_passages(connection, (corpus.tenant, row_id, document_id), passages, languages)
             return _changed(connection, corpus, row_id, removed=removed, added=len(passages))
 
     def update_document(self, corpus: CorpusKey, document: DocumentRecord) -> int:
@@ -108,10 +123,11 @@ class TruthWriter:
         check_document(document)
         with self._writing(adds=True) as connection:
             row_id, _ = _known_corpus(connection, corpus)
+            columns = document_row(document)
             updated = connection.execute(
-                "UPDATE documents SET title = ?, uri = ?, media_type = ?, metadata = ?"
+                "UPDATE documents SET title = ?, uri = ?, media_type = ?, metadata = ?, checksum = ?"
                 " WHERE corpus_row = ? AND document_id = ? RETURNING id",
-                (*document_row(document)[1:], row_id, document.document_id),
+                (*columns[1:], document_checksum((row_id, *columns)), row_id, document.document_id),
             ).fetchone()
             if updated is None:
                 return latest_version(connection)
@@ -164,6 +180,12 @@ def _known_corpus(connection: sqlite3.Connection, corpus: CorpusKey) -> tuple[in
     return found
 
 
+def _remove_corpus(connection: sqlite3.Connection, row_id: int) -> None:
+    for table in ("passages", "document_values", "documents", "changes"):
+        connection.execute(f"DELETE FROM {table} WHERE corpus_row = ?", (row_id,))  # noqa: S608 (our own names)
+    connection.execute("DELETE FROM corpora WHERE id = ?", (row_id,))
+
+
 def _write_values(
     connection: sqlite3.Connection, tenant: str, corpus_row: int, document: int, record: DocumentRecord
 ) -> None:
@@ -184,24 +206,31 @@ def _remove_passages(connection: sqlite3.Connection, document: int) -> tuple[Pas
 
 
 def _add_passages(
-    connection: sqlite3.Connection, owner: tuple[str, int, int], passages: Iterable[PassageRecord]
+    connection: sqlite3.Connection,
+    owner: tuple[str, int, int],
+    passages: Iterable[PassageRecord],
+    languages: Iterable[str],
 ) -> None:
     connection.executemany(
-        "INSERT INTO passages (tenant, corpus_row, document_row, passage_id, ordinal, heading, location, text, vector)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                *owner,
-                passage.passage_id,
-                passage.ordinal,
-                passage.heading,
-                dump_location(passage.location),
-                passage.text,
-                dump_vector(passage.vector),
-            )
-            for passage in passages
-        ),
+        "INSERT INTO passages (tenant, corpus_row, document_row, passage_id, ordinal, heading, location, text, vector,"
+        " checksum, language) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((*_passage_row(owner, passage), language) for passage, language in zip(passages, languages, strict=True)),
     )
+
+
+def _passage_row(owner: tuple[str, int, int], passage: PassageRecord) -> tuple[object, ...]:
+    tenant, corpus_row, document = owner
+    columns = (
+        corpus_row,
+        document,
+        passage.passage_id,
+        passage.ordinal,
+        passage.heading,
+        dump_location(passage.location),
+        passage.text,
+        dump_vector(passage.vector),
+    )
+    return tenant, *columns, passage_checksum(columns)
 
 
 def _changed(

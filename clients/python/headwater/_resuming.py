@@ -1,0 +1,95 @@
+"""When to resume an answer, and when to give up; shared by the sync and the async reader. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from headwater import _exceptions as exc
+from headwater._transcript import Transcript
+from headwater.v1 import answer_service_pb2
+
+WINDOW = 20.0
+"""How long the server keeps an answer going without a reader, and how long a reader tries to come back, in seconds."""
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+
+class Resumption:
+    """Decides after each failure of a stream whether, and when, to go on with it.
+
+    A broken connection and a server that stops are worth another try, for as long as the server keeps the answer;
+    every other status of a Headwater server is final. A server that does not know the answer any more, or cannot
+    resume, leaves it at the failure that came first.
+
+    Args:
+        enabled: Whether to resume at all.
+        window: How long to try, in seconds, from the last message on.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, *, enabled: bool, window: float = WINDOW, clock: Callable[[], float] = time.monotonic) -> None:
+        self._enabled = enabled
+        self._window = window
+        self._clock = clock
+        self._first: exc.HeadwaterError | None = None
+        self._until = 0.0
+        self._tries = 0
+
+    def progressed(self) -> None:
+        """Notes that a message came."""
+        self._first = None
+
+    def pause_after(self, error: exc.HeadwaterError, *, begun: bool) -> float:
+        """How long to wait before the next try, in seconds.
+
+        Args:
+            error: Why the stream has ended.
+            begun: Whether anything of the answer has come yet.
+
+        Raises:
+            HeadwaterError: There is none: this failure, or the one that came first, is final.
+        """
+        if not self._enabled or not self._is_worth_a_try(error, begun=begun):
+            raise self._final(error) from None
+        now = self._clock()
+        if self._first is None:
+            self._first, self._until, self._tries = error, now + self._window, 0
+        if now >= self._until:
+            raise self._final(error) from None
+        pause = min(_FIRST_PAUSE * 2.0**self._tries, _LONGEST_PAUSE) * random.random()  # noqa: S311 (no secret)
+        if not self._tries and not isinstance(error, exc.ServerDraining):
+            pause = 0.0
+        self._tries += 1
+        return min(max(pause, getattr(error, "retry_after", None) or 0.0), self._until - now)
+
+    def _is_worth_a_try(self, error: exc.HeadwaterError, *, begun: bool) -> bool:
+        if isinstance(error, exc.ServerDraining | exc.ConnectionLost):
+            return True
+        return isinstance(error, exc.ConnectionFailed) and (begun or self._first is not None)
+
+    def _final(self, error: exc.HeadwaterError) -> exc.HeadwaterError:
+        gave_nothing = isinstance(error, exc.NotFound | exc.NotImplementedByServer | exc.ConnectionFailed)
+        return self._first if self._first is not None and gave_nothing else error
+
+
+class Deadline:
+    """When the calls of one answer must have ended, together.
+
+    Args:
+        timeout: Seconds from now. None: never.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._at = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds that are left for the next call; never 0."""
+        return None if self._at is None else max(self._at - time.monotonic(), 0.001)
+
+
+def resume_request(transcript: Transcript) -> answer_service_pb2.ResumeAnswerRequest:
+    """Asks for what follows what has come so far: everything, where nothing has."""
+    return answer_service_pb2.ResumeAnswerRequest(name=transcript.name, after_sequence=transcript.last_sequence)

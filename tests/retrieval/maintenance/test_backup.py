@@ -1,0 +1,164 @@
+"""Backups of data folders that are being worked on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from headwater.v1 import retrieval_service_pb2 as pb
+from headwater_server.retrieval.maintenance.backup import NOTE_NAME, BackupProgress, BackupReport, back_up
+from headwater_server.retrieval.maintenance.layout import MaintenanceError
+from headwater_server.retrieval.service import RetrievalCore
+from tests.retrieval.service.support import ME, READY, create_document, download, ended, import_text, serving, sources
+from tests.serving import headwater
+from tests.serving import serving as serving_process
+
+
+def silent(progress: BackupProgress) -> None:
+    """Says nothing."""
+
+
+async def backed_up(
+    data: Path, target: Path, *, previous: Path | None = None, progress: Callable[[BackupProgress], None] = silent
+) -> BackupReport:
+    return await to_thread.run_sync(partial(back_up, data, target, previous=previous, progress=progress))
+
+
+def text(number: int, *, edition: int = 0) -> str:
+    return f"Ship number{number} carries cargo{number * 7919} to harbour{number % 13}. Edition {edition}."
+
+
+async def content(core: RetrievalCore, name: str) -> str:
+    return b"".join(response.data for response in await download(core, name)).decode()
+
+
+@pytest.mark.anyio
+async def test_what_was_acknowledged_before_is_in_a_copy_made_under_load(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    names = {}
+    async with serving(data / "retrieval", workers=2) as core:
+        for number in range(12):
+            names[number] = (await import_text(core, text(number), f"d{number}")).name
+        for number in range(12, 18):  # acknowledged, and perhaps not READY when the copy is made
+            names[number] = (await create_document(core, text(number), f"d{number}")).name
+
+        async def go_on(worker: int) -> None:
+            for edition in range(1, 1000):
+                number = worker * 3 + edition % 3
+                await import_text(core, text(number, edition=edition), f"d{number}")
+                extra = await create_document(core, text(100 + edition, edition=worker), f"extra-{worker}-{edition}")
+                if edition % 2:
+                    await core.delete_document(pb.DeleteDocumentRequest(name=extra.name), ME)
+
+        async with anyio.create_task_group() as tasks:
+            for worker in range(4):
+                tasks.start_soon(go_on, worker)
+            await anyio.sleep(0.5)
+            report = await backed_up(data, copy)
+            tasks.cancel_scope.cancel()
+    assert report.documents >= len(names)
+    assert not report.damaged
+    assert not (copy.with_name("copy.partial")).exists()
+    assert json.loads((copy / NOTE_NAME).read_text())["documents"] == report.documents
+    async with serving(copy / "retrieval", workers=2) as core:
+        for number, name in names.items():
+            document = await ended(core, name)
+            assert document.state == READY, document
+            assert (await content(core, name)).startswith(text(number).partition("Edition")[0])
+            found = await sources(core, f"cargo{number * 7919}")
+            assert name in {source.document for source in found}
+        listed = await core.list_documents(pb.ListDocumentsRequest(parent="corpora/default", page_size=1000), ME)
+        for each in listed.documents:  # none without its bytes, whenever it was acknowledged
+            assert await content(core, each.name)
+
+
+@pytest.mark.anyio
+async def test_a_later_backup_shares_what_has_not_changed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with serving(data / "retrieval") as core:
+        await import_text(core, text(1), "one")
+        first = await backed_up(data, tmp_path / "first")
+        await import_text(core, text(2), "two")
+        second = await backed_up(data, tmp_path / "second", previous=tmp_path / "first")
+    assert (first.contents, second.contents) == (1, 2)
+    assert second.copied_bytes == len(text(2))
+    shared = [
+        path.stat().st_nlink for path in (tmp_path / "second" / "retrieval" / "contents").rglob("*") if path.is_file()
+    ]
+    assert sorted(shared) == [1, 2]
+
+
+@pytest.mark.anyio
+async def test_an_interrupted_backup_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with serving(data / "retrieval") as core:
+        for number in range(4):
+            await create_document(core, text(number), f"d{number}")
+
+    def interrupt(progress: BackupProgress) -> None:
+        if progress.what == "documents" and progress.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        back_up(data, tmp_path / "copy", progress=interrupt)
+    assert not (tmp_path / "copy").exists()
+    seen: list[BackupProgress] = []
+    report = back_up(data, tmp_path / "copy", progress=seen.append)
+    assert seen[0] == BackupProgress("documents", 0, 1)
+    assert report.contents == 4
+
+
+@pytest.mark.anyio
+async def test_damaged_bytes_are_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with serving(data / "retrieval") as core:
+        document = await import_text(core, text(1), "one")
+    (file,) = (path for path in (data / "retrieval" / "contents").rglob("*") if path.is_file())
+    file.write_bytes(b"another" + file.read_bytes()[7:])
+    report = await backed_up(data, tmp_path / "copy")
+    assert report.damaged == [document.name]
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path) -> Path:
+    async def make() -> None:
+        async with serving(tmp_path / "data" / "retrieval"):
+            pass
+
+    anyio.run(make)
+    return tmp_path / "data"
+
+
+def test_a_backup_replaces_nothing_and_needs_a_data_folder(empty_folder: Path, tmp_path: Path) -> None:
+    data = empty_folder
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(MaintenanceError, match="never replaces"):
+        back_up(data, tmp_path / "taken", progress=silent)
+    with pytest.raises(MaintenanceError, match="is not a backup"):
+        back_up(data, tmp_path / "copy", previous=tmp_path / "taken", progress=silent)
+    with pytest.raises(MaintenanceError, match="outside"):
+        back_up(data, data / "copy", progress=silent)
+    with pytest.raises(MaintenanceError, match="does not exist"):
+        back_up(tmp_path / "nothing", tmp_path / "copy", progress=silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "taken"]
+
+
+def test_the_command_copies_the_folder_of_a_server_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The lighthouse of Kampen was lit in 1856.")
+    with serving_process(tmp_path / "data") as server:
+        assert headwater("import", tmp_path / "a.txt", target=server.target).returncode == 0
+        done = headwater("backup", tmp_path / "copy", "--data-dir", tmp_path / "data")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "1 document of" in done.stdout
+    with serving_process(tmp_path / "copy") as server:
+        found = headwater("retrieve", "When was the lighthouse lit?", target=server.target)
+        assert "1856" in found.stdout
+    again = headwater("backup", tmp_path / "copy", "--data-dir", tmp_path / "data")
+    assert again.returncode == 1
+    assert "never replaces" in again.stderr
