@@ -20,6 +20,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = {"headwater", "headwater-minilm"}
+UNLOCKED = {"gpu"}
+"""Extras that cannot be installed beside the others, and are not in the lock."""
 PIN = re.compile(r"(?m)^([\w.-]+)==(\S+)(?: ; (.+?))? \\$")
 
 
@@ -28,7 +30,8 @@ def wanted(project_file: Path) -> list[Requirement]:
     content = tomllib.loads(project_file.read_text(encoding="utf-8"))
     project = content["project"]
     lists = [project["dependencies"], content["build-system"]["requires"]]
-    lists += [*project.get("optional-dependencies", {}).values(), *content.get("dependency-groups", {}).values()]
+    extras = project.get("optional-dependencies", {})
+    lists += [*(extras[name] for name in extras.keys() - UNLOCKED), *content.get("dependency-groups", {}).values()]
     return [Requirement(line) for lines in lists for line in lines]
 
 
