@@ -248,3 +248,4 @@ async def test_a_token_is_needed_and_tenants_do_not_see_each_other(
             await other.answer("Why?", corpus="handbook")
         assert [corpus.name async for corpus in other.corpora.list()] == []
     await answer.cancel()
+    assert (await answer).finish_reason is FinishReason.CANCELLED

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 from headwater._answer_base import AnswerBase
 from headwater._exceptions import AnswerBusy, HeadwaterError, NotFound
 from headwater._reader import ChunkCall, Reader
-from headwater._resuming import Resumption
+from headwater._resuming import Resumption, leaves_it_running
 from headwater._retrieval import RetrievalResult
 from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
@@ -221,6 +221,8 @@ class Answer(AnswerBase):
             chunk = self._reader.read()
         except HeadwaterError as error:
             self._store(error)
+            if leaves_it_running(error):
+                self._calls.stop()
             raise
         self._store(chunk)
         return chunk

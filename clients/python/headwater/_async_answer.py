@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from headwater._answer_base import AnswerBase
 from headwater._async_reader import AsyncReader, ChunkCall
 from headwater._exceptions import AnswerBusy, AnswerNotFinished, HeadwaterError, NotFound
-from headwater._resuming import Resumption
+from headwater._resuming import Resumption, leaves_it_running
 from headwater._retrieval import RetrievalResult
 from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
@@ -245,6 +245,8 @@ class AsyncAnswer(AnswerBase):
         outcome = task.result()
         self._store(outcome)
         if isinstance(outcome, HeadwaterError):
+            if leaves_it_running(outcome):
+                self._calls.stop()
             raise outcome
         return outcome
 

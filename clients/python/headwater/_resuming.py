@@ -90,6 +90,17 @@ class Deadline:
         return None if self._at is None else max(self._at - time.monotonic(), 0.001)
 
 
+def leaves_it_running(error: exc.HeadwaterError) -> bool:
+    """Whether the server may still be making an answer that a client has given up for this reason.
+
+    It may where the client's own deadline has passed, or where it cannot make sense of what comes. Where the server
+    itself has said what happened, the answer has ended; and where it cannot be reached, it cannot be told.
+    """
+    if isinstance(error, exc.AnswerClosed | exc.ConnectionFailed | exc.ConnectionLost | exc.ClientClosed):
+        return False
+    return not getattr(error, "reason", "")
+
+
 def resume_request(transcript: Transcript) -> answer_service_pb2.ResumeAnswerRequest:
     """Asks for what follows what has come so far: everything, where nothing has."""
     return answer_service_pb2.ResumeAnswerRequest(name=transcript.name, after_sequence=transcript.last_sequence)

@@ -92,8 +92,19 @@ SLOW = "\n\n".join(f"SLOW paragraph {number} about leave. " + "More words. " * 7
 
 
 def workers() -> list[int]:
-    """The worker processes of this service that still run."""
-    return [each for each in tree(os.getpid())[1:] if b"workers.process" in command_line(each)]
+    """The worker processes of this service that still run; other tests' servers may have some, too."""
+    return [
+        each
+        for each in tree(os.getpid())[1:]
+        if b"workers.process" in command_line(each) and parent_of(each) == os.getpid()
+    ]
+
+
+def parent_of(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended
+        return 0
 
 
 def command_line(process: int) -> bytes:
