@@ -6,38 +6,17 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from headwater._answer_base import AnswerBase
+from headwater._answer_calls import AnswerCalls
 from headwater._exceptions import AnswerBusy, HeadwaterError, NotFound
-from headwater._reader import ChunkCall, Reader
+from headwater._reader import Reader
 from headwater._resuming import Resumption, leaves_it_running
 from headwater._retrieval import RetrievalResult
-from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
 
 _BUSY = "another thread is reading this answer: read it in one place, or let both call .content()"
-
-
-class AnswerCalls(Protocol):
-    """The calls of one answer."""
-
-    @property
-    def request_id(self) -> str:
-        """The UUID that the answer is asked with; empty where it is found by its name."""
-
-    @property
-    def target(self) -> str:
-        """The address of the server."""
-
-    def open(self, transcript: Transcript) -> ChunkCall:
-        """Starts a call that gives what the transcript lacks."""
-
-    def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> object:
-        """Sends a CancelAnswer and waits for it."""
-
-    def stop(self) -> None:
-        """Sees to it that the server does not wait for a reader who comes back, without waiting itself."""
 
 
 class Answer(AnswerBase):

@@ -6,44 +6,20 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from headwater._answer_base import AnswerBase
-from headwater._async_reader import AsyncReader, ChunkCall
+from headwater._async_answer_calls import AsyncAnswerCalls
+from headwater._async_reader import AsyncReader
 from headwater._exceptions import AnswerBusy, AnswerNotFinished, HeadwaterError, NotFound
 from headwater._resuming import Resumption, leaves_it_running
 from headwater._retrieval import RetrievalResult
-from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
 
 _BUSY = "another task is reading this answer: read it in one place, or let both await .content()"
 
 # A cancelled call ends at once; its task is waited for so that it does not outlive a loop that ends next.
 _CLOSING_LIMIT = 1.0
-
-
-class AsyncAnswerCalls(Protocol):
-    """The calls of one answer, in a running loop."""
-
-    @property
-    def request_id(self) -> str:
-        """The UUID that the answer is asked with; empty where it is found by its name."""
-
-    @property
-    def target(self) -> str:
-        """The address of the server."""
-
-    def open(self, transcript: Transcript) -> ChunkCall:
-        """Starts a call that gives what the transcript lacks."""
-
-    async def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> object:
-        """Sends a CancelAnswer and waits for it."""
-
-    def stop(self) -> None:
-        """Sees to it that the server does not wait for a reader who comes back, without waiting itself.
-
-        Also works from another thread, or with no loop running.
-        """
 
 
 class AsyncAnswer(AnswerBase):

@@ -9,69 +9,48 @@ from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, answer_service_pb2
 
 
-class AsyncAsking:
-    """The calls of an answer that this client asks for: it stops with its handle.
+class AsyncAnswerCalls:
+    """The calls of one answer, in a running loop.
 
     Args:
         transport: The connection.
-        request: The request.
-        timeout: Seconds that reading the whole answer may take, from the first call on. None: without limit.
+        request: What asks for it. None: it was asked for earlier, and does not stop with this handle, which may be one
+            of many.
+        timeout: Seconds that reading all of it may take, from the first call on. None: without limit.
     """
 
     def __init__(
-        self, transport: AsyncTransport, request: answer_service_pb2.StreamAnswerRequest, *, timeout: float | None
+        self,
+        transport: AsyncTransport,
+        request: answer_service_pb2.StreamAnswerRequest | None,
+        *,
+        timeout: float | None,
     ) -> None:
         self._transport = transport
         self._request = request
         self._timeout = timeout
         self._deadline: Deadline | None = None
-        self.request_id = request.request_id
+        self.request_id = "" if request is None else request.request_id
+        """The UUID that the answer is asked with; empty where it is found by its name."""
         self.target = transport.target
+        """The address of the server."""
 
     def open(self, transcript: Transcript) -> ChunkCall:
-        """See `AsyncAnswerCalls`."""
+        """Starts a call that gives what the transcript lacks."""
         self._deadline = self._deadline or Deadline(self._timeout)
         answers, left = self._transport.answers, self._deadline.left()
-        if transcript.begun:
+        if self._request is None or transcript.begun:
             return self._transport.open_stream(answers.ResumeAnswer, resume_request(transcript), timeout=left)
         return self._transport.open_stream(answers.StreamAnswer, self._request, timeout=left)
 
     async def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> answer_pb2.Answer:
-        """See `AsyncAnswerCalls`."""
+        """Sends a CancelAnswer and waits for it."""
         return await self._transport.unary(self._transport.answers.CancelAnswer, request)
 
     def stop(self) -> None:
-        """See `AsyncAnswerCalls`."""
-        if self._request.HasField("resume_window"):
+        """Sees to it that the server does not wait for a reader who comes back, without waiting itself.
+
+        Also works from another thread, or with no loop running.
+        """
+        if self._request is not None and self._request.HasField("resume_window"):
             self._transport.stop_answer(answer_service_pb2.CancelAnswerRequest(request_id=self.request_id))
-
-
-class AsyncReturning:
-    """The calls of an answer that was asked for earlier: it does not stop with this handle, which may be one of many.
-
-    Args:
-        transport: The connection.
-        timeout: Seconds that reading the rest may take, from the first call on. None: without limit.
-    """
-
-    request_id = ""
-
-    def __init__(self, transport: AsyncTransport, *, timeout: float | None) -> None:
-        self._transport = transport
-        self._timeout = timeout
-        self._deadline: Deadline | None = None
-        self.target = transport.target
-
-    def open(self, transcript: Transcript) -> ChunkCall:
-        """See `AsyncAnswerCalls`."""
-        self._deadline = self._deadline or Deadline(self._timeout)
-        return self._transport.open_stream(
-            self._transport.answers.ResumeAnswer, resume_request(transcript), timeout=self._deadline.left()
-        )
-
-    async def cancel(self, request: answer_service_pb2.CancelAnswerRequest) -> answer_pb2.Answer:
-        """See `AsyncAnswerCalls`."""
-        return await self._transport.unary(self._transport.answers.CancelAnswer, request)
-
-    def stop(self) -> None:
-        """See `AsyncAnswerCalls`."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater._async_answer import AsyncAnswer
-from headwater._async_answer_calls import AsyncAsking, AsyncReturning
+from headwater._async_answer_calls import AsyncAnswerCalls
 from headwater._async_corpora import AsyncCorpora
 from headwater._async_documents import AsyncDocuments
 from headwater._async_transport import AsyncTransport
@@ -180,7 +180,7 @@ class AsyncClient:
             resume=resume,
         )
         self._transport.check_open()
-        answer = AsyncAnswer(AsyncAsking(self._transport, request, timeout=timeout), resume=resume)
+        answer = AsyncAnswer(AsyncAnswerCalls(self._transport, request, timeout=timeout), resume=resume)
         self._answers.add(answer)
         return answer
 
@@ -199,7 +199,9 @@ class AsyncClient:
             NotFound: From reading: there is no such answer, or it has expired.
         """
         self._transport.check_open()
-        answer = AsyncAnswer(AsyncReturning(self._transport, timeout=timeout), resume=True, name=answer_name(name))
+        answer = AsyncAnswer(
+            AsyncAnswerCalls(self._transport, None, timeout=timeout), resume=True, name=answer_name(name)
+        )
         self._answers.add(answer)
         return answer
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater._answer import Answer
-from headwater._answer_calls import Asking, Returning
+from headwater._answer_calls import AnswerCalls
 from headwater._checks import page
 from headwater._collecting import RetrievalCheck
 from headwater._connection import DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, TlsSettings, resolve_endpoint
@@ -177,7 +177,7 @@ class Client:
             request_id=request_id,
             resume=resume,
         )
-        answer = Answer(Asking(self._transport, request, timeout=timeout), resume=resume)
+        answer = Answer(AnswerCalls(self._transport, request, timeout=timeout), resume=resume)
         self._answers.add(answer)
         return answer
 
@@ -195,7 +195,7 @@ class Client:
             ClientClosed: The client was closed.
             NotFound: From reading: there is no such answer, or it has expired.
         """
-        answer = Answer(Returning(self._transport, timeout=timeout), resume=True, name=answer_name(name))
+        answer = Answer(AnswerCalls(self._transport, None, timeout=timeout), resume=True, name=answer_name(name))
         self._answers.add(answer)
         return answer
 

@@ -102,10 +102,15 @@ class Beginning:
             await opening.done.wait()
         except BaseException:
             opening.deserted = True
-            if opening.run is not None and not opening.run.feed.visits:
-                opening.run.feed.expect_nobody()
-                self.left(opening.run)
+            self._expect_nobody(opening)
             raise
+
+    def _expect_nobody(self, opening: Opening) -> None:
+        """Sees to an answer that has begun, and whose caller went away before reading any of it."""
+        run = opening.run
+        if opening.deserted and run is not None and not run.feed.visits:
+            run.feed.expect_nobody()
+            self.left(run)
 
     async def _open_and_execute(self, opening: Opening, start: float) -> None:
         """Records an answer and makes it: in a task that no caller can cancel."""
@@ -119,9 +124,7 @@ class Beginning:
                 opening.done.set()
             if run is None:
                 return
-            if opening.deserted and not run.feed.visits:
-                run.feed.expect_nobody()
-                self.left(run)
+            self._expect_nobody(opening)
             await run.execute()
         finally:
             self._registry.remove(opening)

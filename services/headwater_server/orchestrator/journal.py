@@ -16,6 +16,7 @@ from headwater_server.orchestrator.answer_log.protocol import (
     LogFull,
     LogUnavailable,
 )
+from headwater_server.orchestrator.ending import expires_at
 
 log = structlog.get_logger("headwater.answers")
 
@@ -71,7 +72,7 @@ class Journal:
         """
         return [AnswerChunk.FromString(entry.event) for entry in await self._log.read(self._name, after=after)]
 
-    async def seal(self, ending: answer_pb2.Answer, *, expires: float | None) -> None:
+    async def seal(self, ending: answer_pb2.Answer) -> None:
         """Ends the answer in the log.
 
         Raises:
@@ -79,7 +80,7 @@ class Journal:
         """
         if self._writer is not None:
             try:
-                await self._writer.seal(ending.SerializeToString(), state=ending.state, expires=expires)
+                await self._writer.seal(ending.SerializeToString(), state=ending.state, expires=expires_at(ending))
             except (LogFull, LogUnavailable) as error:
                 self._give_up(error)
         if self._writer is None and self._name:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
 
 from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerLogError, AnswerRecord, AnswerWriter
+from headwater_server.orchestrator.ending import expires_at, failed_ending
 from headwater_server.orchestrator.failures import DescribeFailure, owner_lost
 from headwater_server.orchestrator.transcript import Transcript, header
 
@@ -64,16 +63,8 @@ async def logged_transcript(answer_log: AnswerLog, record: AnswerRecord) -> Tran
 async def _end(
     writer: AnswerWriter, transcript: Transcript, record: AnswerRecord, *, describe: DescribeFailure, keep: float
 ) -> None:
-    ending = transcript.terminal
-    now = time.time()
-    if ending is None:
-        ending = transcript.answer_so_far()
-        ending.state = answer_pb2.ANSWER_STATE_FAILED
-        ending.error.CopyFrom(describe(owner_lost(record.name), ""))
-        ending.complete_time.FromMicroseconds(round(now * 1_000_000))
-        ending.expire_time.FromMicroseconds(round((now + keep) * 1_000_000))
-    expires = ending.expire_time.ToMicroseconds() / 1_000_000 if ending.HasField("expire_time") else now + keep
-    await writer.seal(ending.SerializeToString(), state=ending.state, expires=expires)
+    ending = transcript.terminal or failed_ending(transcript, describe(owner_lost(record.name), ""), keep=keep)
+    await writer.seal(ending.SerializeToString(), state=ending.state, expires=expires_at(ending))
     log.info(
         "answer.recovered",
         answer=record.name,

@@ -22,6 +22,7 @@ from headwater_server.errors import Reason, RecordedFailure, ServiceError
 from headwater_server.interfaces import Assistants, Caller, Retrieval
 from headwater_server.names import assistant_id, assistant_name
 from headwater_server.orchestrator.answer_log.protocol import Fenced
+from headwater_server.orchestrator.ending import date_ending, failed_ending
 from headwater_server.orchestrator.failures import DescribeFailure, draining, taken_over
 from headwater_server.orchestrator.feed import Feed
 from headwater_server.orchestrator.journal import Journal
@@ -120,7 +121,6 @@ class AnswerRun:
         self._over_long = False
         self._retrieved_at: float | None = None
         self._statistics = source_pb2.RetrievalStatistics()
-        self._completed_at = 0.0
         self.ending: answer_pb2.Answer | None = None
         """How it ended, once it has: the terminal message, or what there is of it with its error. None where another
         server has to end it."""
@@ -173,7 +173,7 @@ class AnswerRun:
         self.feed.put_numbered([chunk])
         await self.feed.flush()
         self.ending = chunk.answer
-        await self._journal.seal(chunk.answer, expires=self._expires())
+        await self._journal.seal(chunk.answer)
         self.feed.end()
 
     async def _fail(self, error: Exception) -> None:
@@ -187,25 +187,12 @@ class AnswerRun:
             self.feed.end(error)
             return
         status = self._describe(error, self.caller.request_id)
-        ending = self.transcript.answer_so_far()
-        ending.state = answer_pb2.ANSWER_STATE_FAILED
-        ending.error.CopyFrom(status)
+        ending = failed_ending(self.transcript, status, keep=self.persistence.keep)
         ending.assistant = assistant_name(self._assistant)
         ending.timings.CopyFrom(self._timings(0))
-        self._date(ending)
         self.ending = ending
-        await self._journal.seal(ending, expires=self._expires())
+        await self._journal.seal(ending)
         self.feed.end(error if isinstance(error, ServiceError) else RecordedFailure(status))
-
-    def _date(self, ending: answer_pb2.Answer) -> None:
-        """Notes when the answer ended, and when it will be forgotten."""
-        now = time.time()
-        ending.complete_time.FromMicroseconds(round(now * 1_000_000))
-        ending.expire_time.FromMicroseconds(round((now + self.persistence.keep) * 1_000_000))
-        self._completed_at = now
-
-    def _expires(self) -> float:
-        return self._completed_at + self.persistence.keep
 
     async def _make(self) -> answer_pb2.Answer:
         """Retrieves, asks and relays; returns how it ended."""
@@ -349,7 +336,7 @@ class AnswerRun:
         if nothing_left and answer.abstain_reason == answer_pb2.ABSTAIN_REASON_NO_SOURCES:
             answer.abstain_reason = answer_pb2.ABSTAIN_REASON_LOW_RELEVANCE
         answer.timings.CopyFrom(self._timings(answer.timings.dropped_history_messages))
-        self._date(answer)
+        date_ending(answer, keep=self.persistence.keep)
         return answer
 
     def _timings(self, dropped: int) -> answer_pb2.Timings:

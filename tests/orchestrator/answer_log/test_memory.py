@@ -46,3 +46,4 @@ async def test_expired_answers_are_forgotten() -> None:
         with anyio.fail_after(30):
             while await answer_log.find(answer.name):  # noqa: ASYNC110 (the log tells nobody what it forgets)
                 await anyio.sleep(0.001)
+        assert await answer_log.list_answers(answer.tenant, limit=1) == []

@@ -126,7 +126,7 @@ class EmbeddedAnswerLog:
 
         earlier = self._writers.get(name)
         if earlier is not None:
-            earlier.fence()
+            earlier.close()
         file, epoch = await self._use(take)
         return self._writer(name, file, epoch=epoch)
 
@@ -181,7 +181,7 @@ class EmbeddedAnswerLog:
         """See `AnswerLog`."""
         writer = self._writers.get(name)
         if writer is not None:
-            writer.fence()
+            writer.close()
         await self._use(lambda: self._drop([name]))
 
     def wrote(self, name: str) -> None:
@@ -305,10 +305,6 @@ class _Writer:
         self._file.close()
         self._fenced = True
         self._log.released(self)
-
-    def fence(self) -> None:
-        """Refuses all that is still to come."""
-        self.close()
 
     def _require_owner(self) -> None:
         if self._sealed:
