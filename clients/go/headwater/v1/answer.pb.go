@@ -497,7 +497,9 @@ type AnswerStarted struct {
 	// The assistant that was asked for, or the server's default, `assistants/{provider}/{model}`.
 	Assistant string `protobuf:"bytes,3,opt,name=assistant,proto3" json:"assistant,omitempty"`
 	// When the answer began.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Whether the server had no room to log the answer: it cannot be resumed. It may become so later; `Answer.unlogged` is the last word.
+	Unlogged      bool `protobuf:"varint,5,opt,name=unlogged,proto3" json:"unlogged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +560,13 @@ func (x *AnswerStarted) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *AnswerStarted) GetUnlogged() bool {
+	if x != nil {
+		return x.Unlogged
+	}
+	return false
 }
 
 // SourcesRetrieved brings sources, best first. Long lists come in several messages.
@@ -926,7 +935,9 @@ type Answer struct {
 	// When it will be forgotten. Unset for an answer that is not stored, or stored without a limit.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The CRC-32C (Castagnoli) of the UTF-8 bytes of `text`. Set in every terminal message and snapshot.
-	TextCrc32C    *uint32 `protobuf:"fixed32,21,opt,name=text_crc32c,json=textCrc32c,proto3,oneof" json:"text_crc32c,omitempty"`
+	TextCrc32C *uint32 `protobuf:"fixed32,21,opt,name=text_crc32c,json=textCrc32c,proto3,oneof" json:"text_crc32c,omitempty"`
+	// Whether the server had no room to log the answer to its end: it can be neither resumed nor fetched later.
+	Unlogged      bool `protobuf:"varint,22,opt,name=unlogged,proto3" json:"unlogged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,6 +1119,13 @@ func (x *Answer) GetTextCrc32C() uint32 {
 	return 0
 }
 
+func (x *Answer) GetUnlogged() bool {
+	if x != nil {
+		return x.Unlogged
+	}
+	return false
+}
+
 // Usage is what an answer cost, in tokens as the provider counts them. A count that is unset is unknown.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1212,8 +1230,12 @@ type Timings struct {
 	Total *durationpb.Duration `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
 	// How many messages of the conversation were left out, oldest first, because the model's context is too small.
 	DroppedHistoryMessages int32 `protobuf:"varint,5,opt,name=dropped_history_messages,json=droppedHistoryMessages,proto3" json:"dropped_history_messages,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// How often the assistant was asked to go on from what it had said, because a server or a connection failed meanwhile.
+	Continuations int32 `protobuf:"varint,6,opt,name=continuations,proto3" json:"continuations,omitempty"`
+	// Time spent on making a query for retrieval of the prompt and the turns before it. Unset where the prompt itself was the query.
+	Condensation  *durationpb.Duration `protobuf:"bytes,7,opt,name=condensation,proto3" json:"condensation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Timings) Reset() {
@@ -1281,6 +1303,20 @@ func (x *Timings) GetDroppedHistoryMessages() int32 {
 	return 0
 }
 
+func (x *Timings) GetContinuations() int32 {
+	if x != nil {
+		return x.Continuations
+	}
+	return 0
+}
+
+func (x *Timings) GetCondensation() *durationpb.Duration {
+	if x != nil {
+		return x.Condensation
+	}
+	return nil
+}
+
 var File_headwater_v1_answer_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_answer_proto_rawDesc = "" +
@@ -1296,13 +1332,14 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\theartbeat\x18\a \x01(\v2\x17.headwater.v1.HeartbeatH\x00R\theartbeat\x122\n" +
 	"\bsnapshot\x18\b \x01(\v2\x14.headwater.v1.AnswerH\x00R\bsnapshot\x12.\n" +
 	"\x06answer\x18\x0f \x01(\v2\x14.headwater.v1.AnswerH\x00R\x06answerB\a\n" +
-	"\x05eventJ\x04\b\t\x10\x0f\"\x96\x01\n" +
+	"\x05eventJ\x04\b\t\x10\x0f\"\xb2\x01\n" +
 	"\rAnswerStarted\x12\x16\n" +
 	"\x06answer\x18\x01 \x01(\tR\x06answer\x12\x12\n" +
 	"\x04chat\x18\x02 \x01(\tR\x04chat\x12\x1c\n" +
 	"\tassistant\x18\x03 \x01(\tR\tassistant\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x85\x01\n" +
+	"createTime\x12\x1a\n" +
+	"\bunlogged\x18\x05 \x01(\bR\bunlogged\"\x85\x01\n" +
 	"\x10SourcesRetrieved\x12.\n" +
 	"\asources\x18\x01 \x03(\v2\x14.headwater.v1.SourceR\asources\x12A\n" +
 	"\n" +
@@ -1322,7 +1359,7 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x14\n" +
 	"\x05quote\x18\x02 \x01(\tR\x05quote\x122\n" +
 	"\blocation\x18\x03 \x01(\v2\x16.headwater.v1.LocationR\blocation\"\v\n" +
-	"\tHeartbeat\"\xa5\b\n" +
+	"\tHeartbeat\"\xc1\b\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1349,7 +1386,8 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\vexpire_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12$\n" +
 	"\vtext_crc32c\x18\x15 \x01(\aH\x00R\n" +
-	"textCrc32c\x88\x01\x01\x1a9\n" +
+	"textCrc32c\x88\x01\x01\x12\x1a\n" +
+	"\bunlogged\x18\x16 \x01(\bR\bunlogged\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:8\xeaA5\n" +
@@ -1365,7 +1403,7 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\r_input_tokensB\x10\n" +
 	"\x0e_output_tokensB\x16\n" +
 	"\x14_cached_input_tokensB\x13\n" +
-	"\x11_reasoning_tokens\"\xa4\x02\n" +
+	"\x11_reasoning_tokens\"\x89\x03\n" +
 	"\aTimings\x127\n" +
 	"\tretrieval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tretrieval\x12:\n" +
 	"\vfirst_token\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
@@ -1374,7 +1412,9 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"generation\x12/\n" +
 	"\x05total\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05total\x128\n" +
-	"\x18dropped_history_messages\x18\x05 \x01(\x05R\x16droppedHistoryMessages*\x96\x01\n" +
+	"\x18dropped_history_messages\x18\x05 \x01(\x05R\x16droppedHistoryMessages\x12$\n" +
+	"\rcontinuations\x18\x06 \x01(\x05R\rcontinuations\x12=\n" +
+	"\fcondensation\x18\a \x01(\v2\x19.google.protobuf.DurationR\fcondensation*\x96\x01\n" +
 	"\vAnswerState\x12\x1c\n" +
 	"\x18ANSWER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ANSWER_STATE_RUNNING\x10\x01\x12\x1a\n" +
@@ -1472,11 +1512,12 @@ var file_headwater_v1_answer_proto_depIdxs = []int32{
 	21, // 27: headwater.v1.Timings.first_token:type_name -> google.protobuf.Duration
 	21, // 28: headwater.v1.Timings.generation:type_name -> google.protobuf.Duration
 	21, // 29: headwater.v1.Timings.total:type_name -> google.protobuf.Duration
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	21, // 30: headwater.v1.Timings.condensation:type_name -> google.protobuf.Duration
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_headwater_v1_answer_proto_init() }

@@ -298,6 +298,9 @@ type StreamGenerateRequest struct {
 	Generation *GenerationOptions `protobuf:"bytes,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// When to abstain. Unset: as WITHOUT_SOURCES.
 	AbstainPolicy AbstainPolicy `protobuf:"varint,8,opt,name=abstain_policy,json=abstainPolicy,proto3,enum=headwater.v1.AbstainPolicy" json:"abstain_policy,omitempty"`
+	// What the assistant has said already. It goes on from there, word for word, and only what follows is sent; offsets count from the
+	// beginning of the whole answer. Refused with INVALID_FIELD where the assistant does not continue. Unset: it starts anew.
+	Prefix        *AnswerPrefix `protobuf:"bytes,9,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +391,68 @@ func (x *StreamGenerateRequest) GetAbstainPolicy() AbstainPolicy {
 	return AbstainPolicy_ABSTAIN_POLICY_UNSPECIFIED
 }
 
+func (x *StreamGenerateRequest) GetPrefix() *AnswerPrefix {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+// AnswerPrefix is the beginning of an answer whose making was interrupted.
+type AnswerPrefix struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text so far; 1 byte to 1 MiB.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The citations so far, in the order they were sent. Unset: none.
+	Citations     []*Citation `protobuf:"bytes,2,rep,name=citations,proto3" json:"citations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerPrefix) Reset() {
+	*x = AnswerPrefix{}
+	mi := &file_headwater_v1_assistant_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerPrefix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerPrefix) ProtoMessage() {}
+
+func (x *AnswerPrefix) ProtoReflect() protoreflect.Message {
+	mi := &file_headwater_v1_assistant_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerPrefix.ProtoReflect.Descriptor instead.
+func (*AnswerPrefix) Descriptor() ([]byte, []int) {
+	return file_headwater_v1_assistant_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AnswerPrefix) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AnswerPrefix) GetCitations() []*Citation {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
 var File_headwater_v1_assistant_service_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_assistant_service_proto_rawDesc = "" +
@@ -416,7 +481,7 @@ const file_headwater_v1_assistant_service_proto_rawDesc = "" +
 	"assistants\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"c\n" +
 	"\x13GetAssistantRequest\x12L\n" +
-	"\x04name\x18\x01 \x01(\tB8\xe2A\x01\x02\xbaH1r/(\x80\x022*^assistants/[A-Za-z0-9][A-Za-z0-9._-]*/.+$R\x04name\"\xe3\x03\n" +
+	"\x04name\x18\x01 \x01(\tB8\xe2A\x01\x02\xbaH1r/(\x80\x022*^assistants/[A-Za-z0-9][A-Za-z0-9._-]*/.+$R\x04name\"\x97\x04\n" +
 	"\x15StreamGenerateRequest\x12 \n" +
 	"\x06answer\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06answer\x12X\n" +
 	"\tassistant\x18\x02 \x01(\tB:\xbaH7r5(\x80\x0220^((assistants/)?[A-Za-z0-9][A-Za-z0-9._-]*/.+)?$R\tassistant\x12)\n" +
@@ -428,7 +493,11 @@ const file_headwater_v1_assistant_service_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\a \x01(\v2\x1f.headwater.v1.GenerationOptionsR\n" +
 	"generation\x12L\n" +
-	"\x0eabstain_policy\x18\b \x01(\x0e2\x1b.headwater.v1.AbstainPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rabstainPolicy2\xf3\x02\n" +
+	"\x0eabstain_policy\x18\b \x01(\x0e2\x1b.headwater.v1.AbstainPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rabstainPolicy\x122\n" +
+	"\x06prefix\x18\t \x01(\v2\x1a.headwater.v1.AnswerPrefixR\x06prefix\"p\n" +
+	"\fAnswerPrefix\x12\x1f\n" +
+	"\x04text\x18\x01 \x01(\tB\v\xbaH\br\x06 \x01(\x80\x80@R\x04text\x12?\n" +
+	"\tcitations\x18\x02 \x03(\v2\x16.headwater.v1.CitationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\tcitations2\xf3\x02\n" +
 	"\x10AssistantService\x12s\n" +
 	"\x0eListAssistants\x12#.headwater.v1.ListAssistantsRequest\x1a$.headwater.v1.ListAssistantsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/assistants\x12l\n" +
 	"\fGetAssistant\x12!.headwater.v1.GetAssistantRequest\x1a\x17.headwater.v1.Assistant\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=assistants/**}\x12|\n" +
@@ -447,36 +516,40 @@ func file_headwater_v1_assistant_service_proto_rawDescGZIP() []byte {
 	return file_headwater_v1_assistant_service_proto_rawDescData
 }
 
-var file_headwater_v1_assistant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_headwater_v1_assistant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_headwater_v1_assistant_service_proto_goTypes = []any{
 	(*Assistant)(nil),              // 0: headwater.v1.Assistant
 	(*ListAssistantsRequest)(nil),  // 1: headwater.v1.ListAssistantsRequest
 	(*ListAssistantsResponse)(nil), // 2: headwater.v1.ListAssistantsResponse
 	(*GetAssistantRequest)(nil),    // 3: headwater.v1.GetAssistantRequest
 	(*StreamGenerateRequest)(nil),  // 4: headwater.v1.StreamGenerateRequest
-	(*ChatMessage)(nil),            // 5: headwater.v1.ChatMessage
-	(*Source)(nil),                 // 6: headwater.v1.Source
-	(*GenerationOptions)(nil),      // 7: headwater.v1.GenerationOptions
-	(AbstainPolicy)(0),             // 8: headwater.v1.AbstainPolicy
-	(*AnswerChunk)(nil),            // 9: headwater.v1.AnswerChunk
+	(*AnswerPrefix)(nil),           // 5: headwater.v1.AnswerPrefix
+	(*ChatMessage)(nil),            // 6: headwater.v1.ChatMessage
+	(*Source)(nil),                 // 7: headwater.v1.Source
+	(*GenerationOptions)(nil),      // 8: headwater.v1.GenerationOptions
+	(AbstainPolicy)(0),             // 9: headwater.v1.AbstainPolicy
+	(*Citation)(nil),               // 10: headwater.v1.Citation
+	(*AnswerChunk)(nil),            // 11: headwater.v1.AnswerChunk
 }
 var file_headwater_v1_assistant_service_proto_depIdxs = []int32{
-	0, // 0: headwater.v1.ListAssistantsResponse.assistants:type_name -> headwater.v1.Assistant
-	5, // 1: headwater.v1.StreamGenerateRequest.history:type_name -> headwater.v1.ChatMessage
-	6, // 2: headwater.v1.StreamGenerateRequest.sources:type_name -> headwater.v1.Source
-	7, // 3: headwater.v1.StreamGenerateRequest.generation:type_name -> headwater.v1.GenerationOptions
-	8, // 4: headwater.v1.StreamGenerateRequest.abstain_policy:type_name -> headwater.v1.AbstainPolicy
-	1, // 5: headwater.v1.AssistantService.ListAssistants:input_type -> headwater.v1.ListAssistantsRequest
-	3, // 6: headwater.v1.AssistantService.GetAssistant:input_type -> headwater.v1.GetAssistantRequest
-	4, // 7: headwater.v1.AssistantService.StreamGenerate:input_type -> headwater.v1.StreamGenerateRequest
-	2, // 8: headwater.v1.AssistantService.ListAssistants:output_type -> headwater.v1.ListAssistantsResponse
-	0, // 9: headwater.v1.AssistantService.GetAssistant:output_type -> headwater.v1.Assistant
-	9, // 10: headwater.v1.AssistantService.StreamGenerate:output_type -> headwater.v1.AnswerChunk
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: headwater.v1.ListAssistantsResponse.assistants:type_name -> headwater.v1.Assistant
+	6,  // 1: headwater.v1.StreamGenerateRequest.history:type_name -> headwater.v1.ChatMessage
+	7,  // 2: headwater.v1.StreamGenerateRequest.sources:type_name -> headwater.v1.Source
+	8,  // 3: headwater.v1.StreamGenerateRequest.generation:type_name -> headwater.v1.GenerationOptions
+	9,  // 4: headwater.v1.StreamGenerateRequest.abstain_policy:type_name -> headwater.v1.AbstainPolicy
+	5,  // 5: headwater.v1.StreamGenerateRequest.prefix:type_name -> headwater.v1.AnswerPrefix
+	10, // 6: headwater.v1.AnswerPrefix.citations:type_name -> headwater.v1.Citation
+	1,  // 7: headwater.v1.AssistantService.ListAssistants:input_type -> headwater.v1.ListAssistantsRequest
+	3,  // 8: headwater.v1.AssistantService.GetAssistant:input_type -> headwater.v1.GetAssistantRequest
+	4,  // 9: headwater.v1.AssistantService.StreamGenerate:input_type -> headwater.v1.StreamGenerateRequest
+	2,  // 10: headwater.v1.AssistantService.ListAssistants:output_type -> headwater.v1.ListAssistantsResponse
+	0,  // 11: headwater.v1.AssistantService.GetAssistant:output_type -> headwater.v1.Assistant
+	11, // 12: headwater.v1.AssistantService.StreamGenerate:output_type -> headwater.v1.AnswerChunk
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_headwater_v1_assistant_service_proto_init() }
@@ -495,7 +568,7 @@ func file_headwater_v1_assistant_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_headwater_v1_assistant_service_proto_rawDesc), len(file_headwater_v1_assistant_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

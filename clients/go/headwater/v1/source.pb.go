@@ -947,7 +947,9 @@ type RetrievalStatistics struct {
 	// The reranker that gave the order, `provider/model`. Empty: none.
 	Reranker string `protobuf:"bytes,9,opt,name=reranker,proto3" json:"reranker,omitempty"`
 	// Time spent reranking. Zero where none took part.
-	RerankTime    *durationpb.Duration `protobuf:"bytes,10,opt,name=rerank_time,json=rerankTime,proto3" json:"rerank_time,omitempty"`
+	RerankTime *durationpb.Duration `protobuf:"bytes,10,opt,name=rerank_time,json=rerankTime,proto3" json:"rerank_time,omitempty"`
+	// What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt.
+	Query         string `protobuf:"bytes,11,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,6 +1054,13 @@ func (x *RetrievalStatistics) GetRerankTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *RetrievalStatistics) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
 var File_headwater_v1_source_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_source_proto_rawDesc = "" +
@@ -1123,7 +1132,7 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	"\ftoken_budget\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vtokenBudget:\xb1\x01\xbaH\xad\x01\x1a\xaa\x01\n" +
 	"\x1bretrieval_options.min_score\x12cmin_score is about a relevance that needs an embedding, and LEXICAL has none: leave one of them out\x1a&!has(this.min_score) || this.mode != 3B\f\n" +
 	"\n" +
-	"_min_score\"\xde\x03\n" +
+	"_min_score\"\xf4\x03\n" +
 	"\x13RetrievalStatistics\x12/\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1b.headwater.v1.RetrievalModeR\x04mode\x12\x1e\n" +
 	"\n" +
@@ -1139,7 +1148,8 @@ const file_headwater_v1_source_proto_rawDesc = "" +
 	"\breranker\x18\t \x01(\tR\breranker\x12:\n" +
 	"\vrerank_time\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"rerankTime*\x99\x01\n" +
+	"rerankTime\x12\x14\n" +
+	"\x05query\x18\v \x01(\tR\x05query*\x99\x01\n" +
 	"\x11SourceDisposition\x12\"\n" +
 	"\x1eSOURCE_DISPOSITION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cSOURCE_DISPOSITION_RETRIEVED\x10\x01\x12 \n" +

@@ -29,7 +29,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from headwater.v1 import source_pb2 as headwater_dot_v1_dot_source__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19headwater/v1/answer.proto\x12\x0cheadwater.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/source.proto\"\x9b\x03\n\x0b\x41nswerChunk\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.AnswerStartedH\x00\x12\x33\n\tretrieved\x18\x03 \x01(\x0b\x32\x1e.headwater.v1.SourcesRetrievedH\x00\x12\'\n\x04text\x18\x04 \x01(\x0b\x32\x17.headwater.v1.TextDeltaH\x00\x12\x31\n\treasoning\x18\x05 \x01(\x0b\x32\x1c.headwater.v1.ReasoningDeltaH\x00\x12*\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x16.headwater.v1.CitationH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.headwater.v1.HeartbeatH\x00\x12(\n\x08snapshot\x18\x08 \x01(\x0b\x32\x14.headwater.v1.AnswerH\x00\x12&\n\x06\x61nswer\x18\x0f \x01(\x0b\x32\x14.headwater.v1.AnswerH\x00\x42\x07\n\x05\x65ventJ\x04\x08\t\x10\x0f\"q\n\rAnswerStarted\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0c\n\x04\x63hat\x18\x02 \x01(\t\x12\x11\n\tassistant\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x10SourcesRetrieved\x12%\n\x07sources\x18\x01 \x03(\x0b\x32\x14.headwater.v1.Source\x12\x35\n\nstatistics\x18\x02 \x01(\x0b\x32!.headwater.v1.RetrievalStatistics\"/\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x05\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"Z\n\x08\x43itation\x12\x12\n\nstart_byte\x18\x01 \x01(\x05\x12\x10\n\x08\x65nd_byte\x18\x02 \x01(\x05\x12(\n\x08\x65vidence\x18\x03 \x03(\x0b\x32\x16.headwater.v1.Evidence\"V\n\x08\x45vidence\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12\r\n\x05quote\x18\x02 \x01(\t\x12(\n\x08location\x18\x03 \x01(\x0b\x32\x16.headwater.v1.Location\"\x0b\n\tHeartbeat\"\xc4\x06\n\x06\x41nswer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63hat\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x11\n\tassistant\x18\x05 \x01(\t\x12\x15\n\rmodel_version\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.headwater.v1.AnswerState\x12\x0c\n\x04text\x18\x08 \x01(\t\x12%\n\x07sources\x18\t \x03(\x0b\x32\x14.headwater.v1.Source\x12)\n\tcitations\x18\n \x03(\x0b\x32\x16.headwater.v1.Citation\x12\x31\n\rfinish_reason\x18\x0b \x01(\x0e\x32\x1a.headwater.v1.FinishReason\x12\x33\n\x0e\x61\x62stain_reason\x18\x0c \x01(\x0e\x32\x1b.headwater.v1.AbstainReason\x12\"\n\x05usage\x18\r \x01(\x0b\x32\x13.headwater.v1.Usage\x12&\n\x07timings\x18\x0e \x01(\x0b\x32\x15.headwater.v1.Timings\x12!\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.Status\x12\x15\n\rlast_sequence\x18\x10 \x01(\x05\x12\x30\n\x06labels\x18\x11 \x03(\x0b\x32 .headwater.v1.Answer.LabelsEntry\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x0btext_crc32c\x18\x15 \x01(\x07H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:8\xea\x41\x35\n\x10headwater/Answer\x12\x10\x61nswers/{answer}*\x07\x61nswers2\x06\x61nswerB\x0e\n\x0c_text_crc32c\"\x8b\x02\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12)\n\x06origin\x18\x05 \x01(\x0e\x32\x19.headwater.v1.UsageOrigin\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x16\n\x14_cached_input_tokensB\x13\n\x11_reasoning_tokens\"\xe2\x01\n\x07Timings\x12,\n\tretrieval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ngeneration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x18\x64ropped_history_messages\x18\x05 \x01(\x05*\x96\x01\n\x0b\x41nswerState\x12\x1c\n\x18\x41NSWER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NSWER_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x41NSWER_STATE_SUCCEEDED\x10\x02\x12\x17\n\x13\x41NSWER_STATE_FAILED\x10\x03\x12\x1a\n\x16\x41NSWER_STATE_CANCELLED\x10\x04*\xc3\x02\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x02\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x03\x12\x1f\n\x1b\x46INISH_REASON_CONTEXT_LIMIT\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TIME_LIMIT\x10\x05\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x06\x12\x1b\n\x17\x46INISH_REASON_ABSTAINED\x10\x07\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x08\x12\"\n\x1e\x46INISH_REASON_UPSTREAM_UNKNOWN\x10\t*\x97\x01\n\rAbstainReason\x12\x1e\n\x1a\x41\x42STAIN_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x42STAIN_REASON_NO_SOURCES\x10\x01\x12 \n\x1c\x41\x42STAIN_REASON_LOW_RELEVANCE\x10\x02\x12%\n!ABSTAIN_REASON_ASSISTANT_DECLINED\x10\x03*b\n\x0bUsageOrigin\x12\x1c\n\x18USAGE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15USAGE_ORIGIN_REPORTED\x10\x01\x12\x1a\n\x16USAGE_ORIGIN_ESTIMATED\x10\x02\x42\x65\n\x10\x64\x65v.headwater.v1B\x0b\x41nswerProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19headwater/v1/answer.proto\x12\x0cheadwater.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19headwater/v1/source.proto\"\x9b\x03\n\x0b\x41nswerChunk\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.headwater.v1.AnswerStartedH\x00\x12\x33\n\tretrieved\x18\x03 \x01(\x0b\x32\x1e.headwater.v1.SourcesRetrievedH\x00\x12\'\n\x04text\x18\x04 \x01(\x0b\x32\x17.headwater.v1.TextDeltaH\x00\x12\x31\n\treasoning\x18\x05 \x01(\x0b\x32\x1c.headwater.v1.ReasoningDeltaH\x00\x12*\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x16.headwater.v1.CitationH\x00\x12,\n\theartbeat\x18\x07 \x01(\x0b\x32\x17.headwater.v1.HeartbeatH\x00\x12(\n\x08snapshot\x18\x08 \x01(\x0b\x32\x14.headwater.v1.AnswerH\x00\x12&\n\x06\x61nswer\x18\x0f \x01(\x0b\x32\x14.headwater.v1.AnswerH\x00\x42\x07\n\x05\x65ventJ\x04\x08\t\x10\x0f\"\x83\x01\n\rAnswerStarted\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0c\n\x04\x63hat\x18\x02 \x01(\t\x12\x11\n\tassistant\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08unlogged\x18\x05 \x01(\x08\"p\n\x10SourcesRetrieved\x12%\n\x07sources\x18\x01 \x03(\x0b\x32\x14.headwater.v1.Source\x12\x35\n\nstatistics\x18\x02 \x01(\x0b\x32!.headwater.v1.RetrievalStatistics\"/\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x05\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"Z\n\x08\x43itation\x12\x12\n\nstart_byte\x18\x01 \x01(\x05\x12\x10\n\x08\x65nd_byte\x18\x02 \x01(\x05\x12(\n\x08\x65vidence\x18\x03 \x03(\x0b\x32\x16.headwater.v1.Evidence\"V\n\x08\x45vidence\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12\r\n\x05quote\x18\x02 \x01(\t\x12(\n\x08location\x18\x03 \x01(\x0b\x32\x16.headwater.v1.Location\"\x0b\n\tHeartbeat\"\xd6\x06\n\x06\x41nswer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63hat\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x11\n\tassistant\x18\x05 \x01(\t\x12\x15\n\rmodel_version\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.headwater.v1.AnswerState\x12\x0c\n\x04text\x18\x08 \x01(\t\x12%\n\x07sources\x18\t \x03(\x0b\x32\x14.headwater.v1.Source\x12)\n\tcitations\x18\n \x03(\x0b\x32\x16.headwater.v1.Citation\x12\x31\n\rfinish_reason\x18\x0b \x01(\x0e\x32\x1a.headwater.v1.FinishReason\x12\x33\n\x0e\x61\x62stain_reason\x18\x0c \x01(\x0e\x32\x1b.headwater.v1.AbstainReason\x12\"\n\x05usage\x18\r \x01(\x0b\x32\x13.headwater.v1.Usage\x12&\n\x07timings\x18\x0e \x01(\x0b\x32\x15.headwater.v1.Timings\x12!\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.Status\x12\x15\n\rlast_sequence\x18\x10 \x01(\x05\x12\x30\n\x06labels\x18\x11 \x03(\x0b\x32 .headwater.v1.Answer.LabelsEntry\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x0btext_crc32c\x18\x15 \x01(\x07H\x00\x88\x01\x01\x12\x10\n\x08unlogged\x18\x16 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:8\xea\x41\x35\n\x10headwater/Answer\x12\x10\x61nswers/{answer}*\x07\x61nswers2\x06\x61nswerB\x0e\n\x0c_text_crc32c\"\x8b\x02\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12)\n\x06origin\x18\x05 \x01(\x0e\x32\x19.headwater.v1.UsageOrigin\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x16\n\x14_cached_input_tokensB\x13\n\x11_reasoning_tokens\"\xaa\x02\n\x07Timings\x12,\n\tretrieval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66irst_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ngeneration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x18\x64ropped_history_messages\x18\x05 \x01(\x05\x12\x15\n\rcontinuations\x18\x06 \x01(\x05\x12/\n\x0c\x63ondensation\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration*\x96\x01\n\x0b\x41nswerState\x12\x1c\n\x18\x41NSWER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NSWER_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x41NSWER_STATE_SUCCEEDED\x10\x02\x12\x17\n\x13\x41NSWER_STATE_FAILED\x10\x03\x12\x1a\n\x16\x41NSWER_STATE_CANCELLED\x10\x04*\xc3\x02\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x02\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x03\x12\x1f\n\x1b\x46INISH_REASON_CONTEXT_LIMIT\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TIME_LIMIT\x10\x05\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x06\x12\x1b\n\x17\x46INISH_REASON_ABSTAINED\x10\x07\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x08\x12\"\n\x1e\x46INISH_REASON_UPSTREAM_UNKNOWN\x10\t*\x97\x01\n\rAbstainReason\x12\x1e\n\x1a\x41\x42STAIN_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x42STAIN_REASON_NO_SOURCES\x10\x01\x12 \n\x1c\x41\x42STAIN_REASON_LOW_RELEVANCE\x10\x02\x12%\n!ABSTAIN_REASON_ASSISTANT_DECLINED\x10\x03*b\n\x0bUsageOrigin\x12\x1c\n\x18USAGE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15USAGE_ORIGIN_REPORTED\x10\x01\x12\x1a\n\x16USAGE_ORIGIN_ESTIMATED\x10\x02\x42\x65\n\x10\x64\x65v.headwater.v1B\x0b\x41nswerProtoP\x01ZBgithub.com/headwater/headwater/clients/go/headwater/v1;headwaterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,36 +41,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANSWER_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_ANSWER']._loaded_options = None
   _globals['_ANSWER']._serialized_options = b'\352A5\n\020headwater/Answer\022\020answers/{answer}*\007answers2\006answer'
-  _globals['_ANSWERSTATE']._serialized_start=2443
-  _globals['_ANSWERSTATE']._serialized_end=2593
-  _globals['_FINISHREASON']._serialized_start=2596
-  _globals['_FINISHREASON']._serialized_end=2919
-  _globals['_ABSTAINREASON']._serialized_start=2922
-  _globals['_ABSTAINREASON']._serialized_end=3073
-  _globals['_USAGEORIGIN']._serialized_start=3075
-  _globals['_USAGEORIGIN']._serialized_end=3173
+  _globals['_ANSWERSTATE']._serialized_start=2552
+  _globals['_ANSWERSTATE']._serialized_end=2702
+  _globals['_FINISHREASON']._serialized_start=2705
+  _globals['_FINISHREASON']._serialized_end=3028
+  _globals['_ABSTAINREASON']._serialized_start=3031
+  _globals['_ABSTAINREASON']._serialized_end=3182
+  _globals['_USAGEORIGIN']._serialized_start=3184
+  _globals['_USAGEORIGIN']._serialized_end=3282
   _globals['_ANSWERCHUNK']._serialized_start=188
   _globals['_ANSWERCHUNK']._serialized_end=599
-  _globals['_ANSWERSTARTED']._serialized_start=601
-  _globals['_ANSWERSTARTED']._serialized_end=714
-  _globals['_SOURCESRETRIEVED']._serialized_start=716
-  _globals['_SOURCESRETRIEVED']._serialized_end=828
-  _globals['_TEXTDELTA']._serialized_start=830
-  _globals['_TEXTDELTA']._serialized_end=877
-  _globals['_REASONINGDELTA']._serialized_start=879
-  _globals['_REASONINGDELTA']._serialized_end=909
-  _globals['_CITATION']._serialized_start=911
-  _globals['_CITATION']._serialized_end=1001
-  _globals['_EVIDENCE']._serialized_start=1003
-  _globals['_EVIDENCE']._serialized_end=1089
-  _globals['_HEARTBEAT']._serialized_start=1091
-  _globals['_HEARTBEAT']._serialized_end=1102
-  _globals['_ANSWER']._serialized_start=1105
-  _globals['_ANSWER']._serialized_end=1941
-  _globals['_ANSWER_LABELSENTRY']._serialized_start=1822
-  _globals['_ANSWER_LABELSENTRY']._serialized_end=1867
-  _globals['_USAGE']._serialized_start=1944
-  _globals['_USAGE']._serialized_end=2211
-  _globals['_TIMINGS']._serialized_start=2214
-  _globals['_TIMINGS']._serialized_end=2440
+  _globals['_ANSWERSTARTED']._serialized_start=602
+  _globals['_ANSWERSTARTED']._serialized_end=733
+  _globals['_SOURCESRETRIEVED']._serialized_start=735
+  _globals['_SOURCESRETRIEVED']._serialized_end=847
+  _globals['_TEXTDELTA']._serialized_start=849
+  _globals['_TEXTDELTA']._serialized_end=896
+  _globals['_REASONINGDELTA']._serialized_start=898
+  _globals['_REASONINGDELTA']._serialized_end=928
+  _globals['_CITATION']._serialized_start=930
+  _globals['_CITATION']._serialized_end=1020
+  _globals['_EVIDENCE']._serialized_start=1022
+  _globals['_EVIDENCE']._serialized_end=1108
+  _globals['_HEARTBEAT']._serialized_start=1110
+  _globals['_HEARTBEAT']._serialized_end=1121
+  _globals['_ANSWER']._serialized_start=1124
+  _globals['_ANSWER']._serialized_end=1978
+  _globals['_ANSWER_LABELSENTRY']._serialized_start=1859
+  _globals['_ANSWER_LABELSENTRY']._serialized_end=1904
+  _globals['_USAGE']._serialized_start=1981
+  _globals['_USAGE']._serialized_end=2248
+  _globals['_TIMINGS']._serialized_start=2251
+  _globals['_TIMINGS']._serialized_end=2549
 # @@protoc_insertion_point(module_scope)

@@ -250,12 +250,15 @@ class AnswerStarted(google.protobuf.message.Message):
     CHAT_FIELD_NUMBER: builtins.int
     ASSISTANT_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    UNLOGGED_FIELD_NUMBER: builtins.int
     answer: builtins.str
     """The answer's name, `answers/{answer}`."""
     chat: builtins.str
     """The chat, `chats/{chat}`. Empty outside a chat."""
     assistant: builtins.str
     """The assistant that was asked for, or the server's default, `assistants/{provider}/{model}`."""
+    unlogged: builtins.bool
+    """Whether the server had no room to log the answer: it cannot be resumed. It may become so later; `Answer.unlogged` is the last word."""
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the answer began."""
@@ -267,9 +270,10 @@ class AnswerStarted(google.protobuf.message.Message):
         chat: builtins.str = ...,
         assistant: builtins.str = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        unlogged: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answer", b"answer", "assistant", b"assistant", "chat", b"chat", "create_time", b"create_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "assistant", b"assistant", "chat", b"chat", "create_time", b"create_time", "unlogged", b"unlogged"]) -> None: ...
 
 global___AnswerStarted = AnswerStarted
 
@@ -454,6 +458,7 @@ class Answer(google.protobuf.message.Message):
     COMPLETE_TIME_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     TEXT_CRC32C_FIELD_NUMBER: builtins.int
+    UNLOGGED_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name, `answers/{answer}`; not to be guessed."""
     request_id: builtins.str
@@ -478,6 +483,8 @@ class Answer(google.protobuf.message.Message):
     """The sequence of the last event of the answer, in a terminal message its own."""
     text_crc32c: builtins.int
     """The CRC-32C (Castagnoli) of the UTF-8 bytes of `text`. Set in every terminal message and snapshot."""
+    unlogged: builtins.bool
+    """Whether the server had no room to log the answer to its end: it can be neither resumed nor fetched later."""
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[headwater.v1.source_pb2.Source]:
         """All sources, in order of rank, each with its final disposition; at most 100."""
@@ -538,9 +545,10 @@ class Answer(google.protobuf.message.Message):
         complete_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         text_crc32c: builtins.int | None = ...,
+        unlogged: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_text_crc32c", b"_text_crc32c", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "text_crc32c", b"text_crc32c", "timings", b"timings", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_text_crc32c", b"_text_crc32c", "abstain_reason", b"abstain_reason", "assistant", b"assistant", "chat", b"chat", "citations", b"citations", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "finish_reason", b"finish_reason", "labels", b"labels", "last_sequence", b"last_sequence", "model_version", b"model_version", "name", b"name", "prompt", b"prompt", "request_id", b"request_id", "sources", b"sources", "state", b"state", "text", b"text", "text_crc32c", b"text_crc32c", "timings", b"timings", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_text_crc32c", b"_text_crc32c", "abstain_reason", b"abstain_reason", "assistant", b"assistant", "chat", b"chat", "citations", b"citations", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "finish_reason", b"finish_reason", "labels", b"labels", "last_sequence", b"last_sequence", "model_version", b"model_version", "name", b"name", "prompt", b"prompt", "request_id", b"request_id", "sources", b"sources", "state", b"state", "text", b"text", "text_crc32c", b"text_crc32c", "timings", b"timings", "unlogged", b"unlogged", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_text_crc32c", b"_text_crc32c"]) -> typing.Literal["text_crc32c"] | None: ...
 
 global___Answer = Answer
@@ -603,8 +611,12 @@ class Timings(google.protobuf.message.Message):
     GENERATION_FIELD_NUMBER: builtins.int
     TOTAL_FIELD_NUMBER: builtins.int
     DROPPED_HISTORY_MESSAGES_FIELD_NUMBER: builtins.int
+    CONTINUATIONS_FIELD_NUMBER: builtins.int
+    CONDENSATION_FIELD_NUMBER: builtins.int
     dropped_history_messages: builtins.int
     """How many messages of the conversation were left out, oldest first, because the model's context is too small."""
+    continuations: builtins.int
+    """How often the assistant was asked to go on from what it had said, because a server or a connection failed meanwhile."""
     @property
     def retrieval(self) -> google.protobuf.duration_pb2.Duration:
         """From the request's arrival until all sources were there. Unset without retrieval."""
@@ -621,6 +633,10 @@ class Timings(google.protobuf.message.Message):
     def total(self) -> google.protobuf.duration_pb2.Duration:
         """From the request's arrival until the end."""
 
+    @property
+    def condensation(self) -> google.protobuf.duration_pb2.Duration:
+        """Time spent on making a query for retrieval of the prompt and the turns before it. Unset where the prompt itself was the query."""
+
     def __init__(
         self,
         *,
@@ -629,8 +645,10 @@ class Timings(google.protobuf.message.Message):
         generation: google.protobuf.duration_pb2.Duration | None = ...,
         total: google.protobuf.duration_pb2.Duration | None = ...,
         dropped_history_messages: builtins.int = ...,
+        continuations: builtins.int = ...,
+        condensation: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["first_token", b"first_token", "generation", b"generation", "retrieval", b"retrieval", "total", b"total"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dropped_history_messages", b"dropped_history_messages", "first_token", b"first_token", "generation", b"generation", "retrieval", b"retrieval", "total", b"total"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["condensation", b"condensation", "first_token", b"first_token", "generation", b"generation", "retrieval", b"retrieval", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["condensation", b"condensation", "continuations", b"continuations", "dropped_history_messages", b"dropped_history_messages", "first_token", b"first_token", "generation", b"generation", "retrieval", b"retrieval", "total", b"total"]) -> None: ...
 
 global___Timings = Timings

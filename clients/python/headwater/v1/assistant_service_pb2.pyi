@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import headwater.v1.answer_pb2
 import headwater.v1.chat_pb2
 import headwater.v1.generation_pb2
 import headwater.v1.source_pb2
@@ -140,6 +141,7 @@ class StreamGenerateRequest(google.protobuf.message.Message):
     GROUNDED_FIELD_NUMBER: builtins.int
     GENERATION_FIELD_NUMBER: builtins.int
     ABSTAIN_POLICY_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
     answer: builtins.str
     """The name of the answer this is for, for logs and traces. Unset: empty."""
     assistant: builtins.str
@@ -162,6 +164,12 @@ class StreamGenerateRequest(google.protobuf.message.Message):
     def generation(self) -> headwater.v1.generation_pb2.GenerationOptions:
         """How to generate. Unset: the defaults of each of its fields."""
 
+    @property
+    def prefix(self) -> global___AnswerPrefix:
+        """What the assistant has said already. It goes on from there, word for word, and only what follows is sent; offsets count from the
+        beginning of the whole answer. Refused with INVALID_FIELD where the assistant does not continue. Unset: it starts anew.
+        """
+
     def __init__(
         self,
         *,
@@ -173,8 +181,33 @@ class StreamGenerateRequest(google.protobuf.message.Message):
         grounded: builtins.bool = ...,
         generation: headwater.v1.generation_pb2.GenerationOptions | None = ...,
         abstain_policy: headwater.v1.generation_pb2.AbstainPolicy.ValueType = ...,
+        prefix: global___AnswerPrefix | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["generation", b"generation"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["abstain_policy", b"abstain_policy", "answer", b"answer", "assistant", b"assistant", "generation", b"generation", "grounded", b"grounded", "history", b"history", "prompt", b"prompt", "sources", b"sources"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["generation", b"generation", "prefix", b"prefix"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["abstain_policy", b"abstain_policy", "answer", b"answer", "assistant", b"assistant", "generation", b"generation", "grounded", b"grounded", "history", b"history", "prefix", b"prefix", "prompt", b"prompt", "sources", b"sources"]) -> None: ...
 
 global___StreamGenerateRequest = StreamGenerateRequest
+
+@typing.final
+class AnswerPrefix(google.protobuf.message.Message):
+    """AnswerPrefix is the beginning of an answer whose making was interrupted."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    CITATIONS_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """The text so far; 1 byte to 1 MiB."""
+    @property
+    def citations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[headwater.v1.answer_pb2.Citation]:
+        """The citations so far, in the order they were sent. Unset: none."""
+
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+        citations: collections.abc.Iterable[headwater.v1.answer_pb2.Citation] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["citations", b"citations", "text", b"text"]) -> None: ...
+
+global___AnswerPrefix = AnswerPrefix

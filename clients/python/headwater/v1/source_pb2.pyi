@@ -440,6 +440,7 @@ class RetrievalStatistics(google.protobuf.message.Message):
     NEAR_DUPLICATES_FIELD_NUMBER: builtins.int
     RERANKER_FIELD_NUMBER: builtins.int
     RERANK_TIME_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
     mode: global___RetrievalMode.ValueType
     """The mode used."""
     candidates: builtins.int
@@ -456,6 +457,8 @@ class RetrievalStatistics(google.protobuf.message.Message):
     """How many candidates were left out because a source that is ranked higher says nearly the same."""
     reranker: builtins.str
     """The reranker that gave the order, `provider/model`. Empty: none."""
+    query: builtins.str
+    """What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt."""
     @property
     def embedding_time(self) -> google.protobuf.duration_pb2.Duration:
         """Time spent on the embedding of the query. Zero where none took part."""
@@ -481,8 +484,9 @@ class RetrievalStatistics(google.protobuf.message.Message):
         near_duplicates: builtins.int = ...,
         reranker: builtins.str = ...,
         rerank_time: google.protobuf.duration_pb2.Duration | None = ...,
+        query: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["embedding_time", b"embedding_time", "rerank_time", b"rerank_time", "search_time", b"search_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["below_min_score", b"below_min_score", "candidates", b"candidates", "embedding_time", b"embedding_time", "index_current", b"index_current", "mode", b"mode", "near_duplicates", b"near_duplicates", "over_token_budget", b"over_token_budget", "rerank_time", b"rerank_time", "reranker", b"reranker", "search_time", b"search_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["below_min_score", b"below_min_score", "candidates", b"candidates", "embedding_time", b"embedding_time", "index_current", b"index_current", "mode", b"mode", "near_duplicates", b"near_duplicates", "over_token_budget", b"over_token_budget", "query", b"query", "rerank_time", b"rerank_time", "reranker", b"reranker", "search_time", b"search_time"]) -> None: ...
 
 global___RetrievalStatistics = RetrievalStatistics

@@ -357,6 +357,9 @@ pub struct RetrievalStatistics {
     /// Time spent reranking. Zero where none took part.
     #[prost(message, optional, tag = "10")]
     pub rerank_time: ::core::option::Option<::prost_types::Duration>,
+    /// What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt.
+    #[prost(string, tag = "11")]
+    pub query: ::prost::alloc::string::String,
 }
 /// SourceDisposition is what became of a source in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -500,6 +503,9 @@ pub struct AnswerStarted {
     /// When the answer began.
     #[prost(message, optional, tag = "4")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the server had no room to log the answer: it cannot be resumed. It may become so later; `Answer.unlogged` is the last word.
+    #[prost(bool, tag = "5")]
+    pub unlogged: bool,
 }
 /// SourcesRetrieved brings sources, best first. Long lists come in several messages.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -627,6 +633,9 @@ pub struct Answer {
     /// The CRC-32C (Castagnoli) of the UTF-8 bytes of `text`. Set in every terminal message and snapshot.
     #[prost(fixed32, optional, tag = "21")]
     pub text_crc32c: ::core::option::Option<u32>,
+    /// Whether the server had no room to log the answer to its end: it can be neither resumed nor fetched later.
+    #[prost(bool, tag = "22")]
+    pub unlogged: bool,
 }
 /// Usage is what an answer cost, in tokens as the provider counts them. A count that is unset is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -668,6 +677,12 @@ pub struct Timings {
     /// How many messages of the conversation were left out, oldest first, because the model's context is too small.
     #[prost(int32, tag = "5")]
     pub dropped_history_messages: i32,
+    /// How often the assistant was asked to go on from what it had said, because a server or a connection failed meanwhile.
+    #[prost(int32, tag = "6")]
+    pub continuations: i32,
+    /// Time spent on making a query for retrieval of the prompt and the turns before it. Unset where the prompt itself was the query.
+    #[prost(message, optional, tag = "7")]
+    pub condensation: ::core::option::Option<::prost_types::Duration>,
 }
 /// AnswerState is whether an answer runs, and how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1738,6 +1753,20 @@ pub struct StreamGenerateRequest {
     /// When to abstain. Unset: as WITHOUT_SOURCES.
     #[prost(enumeration = "AbstainPolicy", tag = "8")]
     pub abstain_policy: i32,
+    /// What the assistant has said already. It goes on from there, word for word, and only what follows is sent; offsets count from the
+    /// beginning of the whole answer. Refused with INVALID_FIELD where the assistant does not continue. Unset: it starts anew.
+    #[prost(message, optional, tag = "9")]
+    pub prefix: ::core::option::Option<AnswerPrefix>,
+}
+/// AnswerPrefix is the beginning of an answer whose making was interrupted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnswerPrefix {
+    /// The text so far; 1 byte to 1 MiB.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// The citations so far, in the order they were sent. Unset: none.
+    #[prost(message, repeated, tag = "2")]
+    pub citations: ::prost::alloc::vec::Vec<Citation>,
 }
 /// Generated client implementations.
 pub mod assistant_service_client {
