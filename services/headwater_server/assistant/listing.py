@@ -1,9 +1,7 @@
-"""Which assistants there are, in pages."""
+"""Which assistants there are."""
 
 from __future__ import annotations
 
-import base64
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -12,7 +10,7 @@ import structlog
 from headwater_server.assistant.config import AssistantConfig
 from headwater_server.assistant.protocol import Model
 from headwater_server.assistant.registry import BrokenProvider, ProviderRegistry
-from headwater_server.errors import InvalidRequest, ServiceError
+from headwater_server.errors import ServiceError
 from headwater_server.names import assistant_name
 
 log = structlog.get_logger("headwater.assistants")
@@ -73,37 +71,3 @@ class AssistantList:
             log.exception("assistant_models_not_listed", provider=provider)
         self._kept[provider] = (anyio.current_time(), models)
         return models
-
-
-def page_of(
-    items: Sequence[tuple[str, Model]], *, page_size: int, page_token: str
-) -> tuple[Sequence[tuple[str, Model]], str]:
-    """One page of a sorted list.
-
-    Args:
-        items: The whole list, sorted by name.
-        page_size: How many at most.
-        page_token: The token of the page before. Empty: the first page.
-
-    Returns:
-        The page, and the token of the next one. It stands for a name, so that a page begins behind the last one's end
-        even where the list has changed.
-
-    Raises:
-        InvalidRequest: The token is none of ours.
-    """
-    start = bisect_right(items, _name_in(page_token), key=lambda item: item[0]) if page_token else 0
-    page = items[start : start + page_size]
-    more = start + page_size < len(items)
-    return page, _token(page[-1][0]) if more else ""
-
-
-def _token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def _name_in(token: str) -> str:
-    try:
-        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except ValueError as error:
-        raise InvalidRequest("page_token", "is not a token that ListAssistants gave") from error

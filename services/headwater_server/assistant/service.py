@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from headwater_server.assistant import messages
 from headwater_server.assistant.budget import FittedPrompt, estimated_tokens, fit
 from headwater_server.assistant.config import AssistantConfig
 from headwater_server.assistant.grounding import CheckedCitation, GroundedAnswer, TextPiece
-from headwater_server.assistant.listing import AssistantList, page_of
+from headwater_server.assistant.listing import AssistantList
 from headwater_server.assistant.prompts import PromptTemplate
 from headwater_server.assistant.protocol import (
     AbstainReason,
@@ -35,11 +36,11 @@ from headwater_server.assistant.registry import ProviderRegistry
 from headwater_server.errors import ServiceError
 from headwater_server.interfaces import Caller
 from headwater_server.names import assistant_id, assistant_name
+from headwater_server.paging import PageTokens, page_of, page_size
 from headwater_server.text import SurrogateJoiner
 
 log = structlog.get_logger("headwater.assistants")
 
-_DEFAULT_PAGE = 100
 _NO_SOURCES = Finished(FinishReason.ABSTAINED, abstain_reason=AbstainReason.NO_SOURCES)
 
 
@@ -57,6 +58,7 @@ class AssistantCore:
         """
         self._registry = registry
         self._list = AssistantList(registry, config)
+        self._tokens = PageTokens()
         self._template = PromptTemplate(config.prompt_template)
 
     async def list_assistants(
@@ -64,13 +66,17 @@ class AssistantCore:
     ) -> assistant_service_pb2.ListAssistantsResponse:
         """Lists assistants; see `AssistantService.ListAssistants`."""
         del caller  # every caller may use every assistant
-        page, token = page_of(
-            await self._list.all(), page_size=request.page_size or _DEFAULT_PAGE, page_token=request.page_token
-        )
+        everything = await self._list.all()
+        # A token stands for a name: a page begins behind the last one's end, even where the list has changed.
+        last = self._tokens.read(request.page_token, "assistants")
+        following = everything[bisect_right(everything, last, key=lambda item: item[0]) :]
         default = assistant_name(self._registry.default)
+        page, more = page_of(
+            (messages.assistant_message(name, model, is_default=name == default) for name, model in following),
+            limit=page_size(request.page_size),
+        )
         return assistant_service_pb2.ListAssistantsResponse(
-            assistants=[messages.assistant_message(name, model, is_default=name == default) for name, model in page],
-            next_page_token=token,
+            assistants=page, next_page_token=self._tokens.make("assistants", last=page[-1].name) if more else ""
         )
 
     async def get_assistant(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-
 from headwater.v1 import answer_pb2
 from headwater.v1.answer_service_pb2 import ListAnswersRequest, ListAnswersResponse, StreamAnswerRequest
-from headwater_server.errors import InvalidRequest, ResourceNotFound
+from headwater_server.errors import ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerRecord
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun
 from headwater_server.orchestrator.transcript import header
+from headwater_server.paging import PageTokens, page_of, page_size
 
 DEFAULT_PAGE = 50
-MAX_PAGE_BYTES = 3 * 1024 * 1024
 
 Found = AnswerRun | AnswerRecord
 
@@ -32,6 +28,7 @@ class KeptAnswers:
     def __init__(self, registry: Registry, answer_log: AnswerLog) -> None:
         self._registry = registry
         self._log = answer_log
+        self._tokens = PageTokens()
 
     async def find(self, caller: Caller, name: str) -> Found:
         """The caller's answer of this name: where it runs here, or as it is logged.
@@ -69,23 +66,20 @@ class KeptAnswers:
         Raises:
             InvalidRequest: The page token is none of ours.
         """
-        size = request.page_size or DEFAULT_PAGE
+        size = page_size(request.page_size, default=DEFAULT_PAGE)
+        scope = ("answers", caller.tenant, str(request.state))
         records = await self._log.list_answers(
             caller.tenant,
             state=request.state or None,
-            before=_read_token(request.page_token),
+            before=_position(self._tokens.read(request.page_token, *scope)),
             limit=size + 1,
         )
-        response = ListAnswersResponse()
-        room = MAX_PAGE_BYTES
-        for number, record in enumerate(records):
-            answer = _without_contents(current(self._registry.find(caller, record.name) or record))
-            room -= answer.ByteSize() + 8
-            if number == size or (number and room < 0):
-                previous = records[number - 1]
-                response.next_page_token = _token(previous.created, previous.name)
-                break
-            response.answers.append(answer)
+        answers = (_without_contents(current(self._registry.find(caller, record.name) or record)) for record in records)
+        page, more = page_of(answers, limit=size)
+        response = ListAnswersResponse(answers=page)
+        if more:
+            last = records[len(page) - 1]
+            response.next_page_token = self._tokens.make(*scope, last=f"{last.created!r} {last.name}")
         return response
 
 
@@ -115,18 +109,7 @@ def _without_contents(answer: answer_pb2.Answer) -> answer_pb2.Answer:
     return bare
 
 
-def _token(created: float, name: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created, name]).encode()).decode()
-
-
-def _read_token(token: str) -> tuple[float, str] | None:
-    """Where a page ended; it gives nothing away, because a list is only ever of the caller's own."""
-    if not token:
-        return None
-    try:
-        created, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-        if isinstance(created, float) and isinstance(name, str):
-            return created, name
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        pass
-    raise InvalidRequest("page_token", "is not one that ListAnswers has given")
+def _position(last: str) -> tuple[float, str] | None:
+    """When the last answer of a page was created, and its name, of what its token says."""
+    created, _, name = last.partition(" ")
+    return (float(created), name) if last else None

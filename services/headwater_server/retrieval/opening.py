@@ -11,7 +11,7 @@ import structlog
 from anyio import CancelScope, to_thread
 
 from headwater_server.owned_tasks import owned_tasks
-from headwater_server.retrieval.calls.paging import PageTokens
+from headwater_server.paging import PageTokens
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.catalog import Catalog, SqliteCatalog
 from headwater_server.retrieval.config import RetrievalConfig

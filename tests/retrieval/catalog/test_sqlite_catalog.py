@@ -424,19 +424,6 @@ async def test_a_catalog_of_a_newer_version_is_refused(tmp_path: Path) -> None:
             pass
 
 
-def test_a_migration_happens_as_a_whole_or_not_at_all() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection, migrations=[["CREATE TABLE a (x)"]])
-    with pytest.raises(sqlite3.OperationalError):
-        migrate(connection, migrations=[["CREATE TABLE a (x)"], ["CREATE TABLE b (x)", "CREATE nonsense"]])
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
-    assert tables == ["a"]
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
-    migrate(connection, migrations=[["CREATE TABLE a (x)"], ["CREATE TABLE b (x)"]])
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
-    connection.close()
-
-
 async def test_every_table_has_its_tenant_column(catalog: SqliteCatalog, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

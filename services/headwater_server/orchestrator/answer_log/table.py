@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headwater.v1 import answer_pb2
+from headwater_server.migrations import Migration, UnknownFile, migrate
 from headwater_server.orchestrator.answer_log.protocol import (
     AnswerRecord,
     AnswerSealed,
@@ -54,7 +55,7 @@ _VERSION_1 = (
     f"CREATE INDEX answers_ended ON answers (ended, bytes) WHERE state <> {_RUNNING}",
 )
 
-_MIGRATIONS: Sequence[Sequence[str]] = (_VERSION_1,)
+_MIGRATIONS: Sequence[Migration] = (_VERSION_1,)
 """The statements that lead from version `i` to `i + 1`. Released ones never change; new ones go at the end."""
 
 
@@ -74,7 +75,7 @@ class AnswerTable:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                _migrate(self._connection)
+                migrate(self._connection, _MIGRATIONS, what="the answer log", application_id=APPLICATION_ID)
             except BaseException:
                 self._connection.close()
                 raise
@@ -216,32 +217,12 @@ class AnswerTable:
         return [AnswerRecord(*row) for row in rows]
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if version and application != APPLICATION_ID:
-        raise LogUnavailable("the database is not an answer log")
-    if version > len(_MIGRATIONS):
-        raise LogUnavailable(
-            f"the answer log has version {version}, and this program knows {len(_MIGRATIONS)}: use the newer program"
-        )
-    for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
+    except UnknownFile as error:
+        raise LogUnavailable(str(error)) from error
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) in _FULL:
             raise LogFull("there is no room for the answer log") from error

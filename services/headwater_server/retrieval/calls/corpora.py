@@ -9,9 +9,9 @@ from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server import names
 from headwater_server.errors import AlreadyExists, InvalidRequest, PreconditionFailed, ResourceNotFound
 from headwater_server.interfaces import Caller
+from headwater_server.paging import page_of, page_size
 from headwater_server.retrieval.calls.masks import fields_to_update
 from headwater_server.retrieval.calls.naming import CORPUS_NAME
-from headwater_server.retrieval.calls.paging import MAX_PAGE_BYTES, page_size
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import reported
 from headwater_server.retrieval.calls.requests import mark_of
@@ -65,16 +65,11 @@ class CorpusCalls:
         tokens, size = self._parts.tokens, page_size(request.page_size)
         after = tokens.read(request.page_token, "corpora", caller.tenant)
         corpora = await self._parts.catalog.list_corpora(caller.tenant, after=after, limit=size + 1)
-        response = pb.ListCorporaResponse()
-        room = MAX_PAGE_BYTES
-        for number, corpus in enumerate(corpora):
-            message = corpus_message(corpus)
-            room -= message.ByteSize() + 8
-            if number == size or (number and room < 0):
-                last = corpora[number - 1].key.corpus_id
-                response.next_page_token = tokens.make("corpora", caller.tenant, last=last)
-                break
-            response.corpora.append(message)
+        page, more = page_of(map(corpus_message, corpora), limit=size)
+        response = pb.ListCorporaResponse(corpora=page)
+        if more:
+            last = corpora[len(page) - 1].key.corpus_id
+            response.next_page_token = tokens.make("corpora", caller.tenant, last=last)
         return response
 
     async def update(self, request: pb.UpdateCorpusRequest, caller: Caller) -> document_pb2.Corpus:

@@ -9,10 +9,10 @@ from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server import names
 from headwater_server.errors import InvalidRequest, ResourceNotFound
 from headwater_server.interfaces import Caller
+from headwater_server.paging import MAX_PAGE_BYTES, page_size
 from headwater_server.retrieval.calls.corpora import CorpusCalls
 from headwater_server.retrieval.calls.masks import fields_to_update
 from headwater_server.retrieval.calls.naming import DOCUMENT_NAME
-from headwater_server.retrieval.calls.paging import MAX_PAGE_BYTES, page_size
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import reported
 from headwater_server.retrieval.calls.submissions import Submissions, packed_metadata

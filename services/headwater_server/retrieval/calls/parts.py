@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater_server.retrieval.calls.paging import PageTokens
+from headwater_server.paging import PageTokens
 from headwater_server.retrieval.catalog import Catalog
 from headwater_server.retrieval.config import RetrievalConfig
 from headwater_server.retrieval.embedding.registry import Embedders

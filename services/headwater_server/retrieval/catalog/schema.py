@@ -6,6 +6,8 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 
+from headwater_server import migrations
+from headwater_server.migrations import Migration
 from headwater_server.retrieval.catalog.errors import CatalogNewerError
 
 _VERSION_1 = (
@@ -117,31 +119,20 @@ _WITH_EMBEDDERS = (  # until then there was one embedder, and one way to split
     """,
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (_VERSION_1, _WITH_CHECKSUMS, _WITH_EMBEDDERS)
+MIGRATIONS: Sequence[Migration] = (_VERSION_1, _WITH_CHECKSUMS, _WITH_EMBEDDERS)
 """The statements that lead from version `i` to version `i + 1`. Released ones never change; new ones go at the end."""
 
 
-def migrate(connection: sqlite3.Connection, *, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Brings a catalog to the newest version, each step as a whole or not at all; a new file is at version 0.
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings a catalog to the newest version, each step as a whole or not at all.
 
     Raises:
         CatalogNewerError: It is of a version that this program does not know.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(migrations):
-        raise CatalogNewerError(
-            f"the catalog has schema version {version}, and this program knows {len(migrations)}: use the newer program"
-        )
-    for number, statements in enumerate(migrations[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+    try:
+        migrations.migrate(connection, MIGRATIONS, what="the catalog")
+    except migrations.UnknownFile as error:
+        raise CatalogNewerError(str(error)) from error
 
 
 def ensure_settings(connection: sqlite3.Connection) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from headwater_server import migrations
+from headwater_server.migrations import Migration
 from headwater_server.retrieval.store.protocol import StoreUnavailable
 from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum
 
@@ -78,7 +80,6 @@ CREATE INDEX changes_by_corpus ON changes (corpus_row, version);
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for statement in _statements(_TABLES):
         connection.execute(statement)
 
@@ -103,7 +104,7 @@ def _add_languages(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE passages ADD COLUMN language TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create, _add_checksums, _add_languages)
+MIGRATIONS: Sequence[Migration] = (_create, _add_checksums, _add_languages)
 """The step from each version to the next, beginning with an empty file; the version of a database is how many it took.
 
 Add a step at the end for every change of the tables; never change one that was released.
@@ -116,23 +117,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises:
         StoreUnavailable: The database was written by a newer version, or is not a store's.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if version and application != APPLICATION_ID:
-        raise StoreUnavailable("the database is not a Headwater store")
-    if version > len(MIGRATIONS):
-        raise StoreUnavailable(
-            f"the store has version {version}; this Headwater knows versions up to {len(MIGRATIONS)}"
-        )
-    for step in range(version, len(MIGRATIONS)):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            MIGRATIONS[step](connection)
-            connection.execute(f"PRAGMA user_version = {step + 1}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+    try:
+        migrations.migrate(connection, MIGRATIONS, what="a Headwater store", application_id=APPLICATION_ID)
+    except migrations.UnknownFile as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 def _statements(script: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Page tokens: where the next page of a list begins, signed."""
+"""Pages of lists: how much is on one, and the tokens that say where the next begins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Iterable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from headwater_server.errors import InvalidRequest
 
@@ -15,16 +19,21 @@ MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends before it has more; without the few bytes that a message itself takes."""
 
 _SIGNATURE_BYTES = 16
+_FIELD_BYTES = 8
+"""What a message takes in the list beside its own bytes, at most: its tag and its length."""
+
+M = TypeVar("M", bound=Message)
 
 
 class PageTokens:
     """Makes and reads page tokens. A token is good for the list for which it was made, and for no other tenant's.
 
     Args:
-        key: The secret to sign with.
+        key: The secret to sign with. Without one a token is still told from another list's and from one cut short, not
+            from one made up: enough where it can only lead through the caller's own.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes = b"") -> None:
         self._key = key
 
     def make(self, *scope: str, last: str) -> str:
@@ -60,9 +69,29 @@ class PageTokens:
         return hmac.digest(self._key, message, hashlib.sha256)[:_SIGNATURE_BYTES]
 
 
-def page_size(requested: int) -> int:
+def page_size(requested: int, *, default: int = DEFAULT_PAGE_SIZE) -> int:
     """How many items a page has at most."""
-    return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    return min(requested or default, MAX_PAGE_SIZE)
+
+
+def page_of(messages: Iterable[M], *, limit: int) -> tuple[list[M], bool]:
+    """The messages that fit on a page: at least one, where there is one.
+
+    Args:
+        messages: What follows the page before, in order; at least one more than `limit` where there are as many.
+        limit: How many at most.
+
+    Returns:
+        The page, and whether anything follows it.
+    """
+    page: list[M] = []
+    room = MAX_PAGE_BYTES
+    for message in messages:
+        room -= message.ByteSize() + _FIELD_BYTES
+        if len(page) == limit or (page and room < 0):
+            return page, True
+        page.append(message)
+    return page, False
 
 
 def _not_ours() -> InvalidRequest:
