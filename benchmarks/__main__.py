@@ -36,8 +36,10 @@ PROGRAMS = {
     "relay-burst": Program(
         "benchmarks.relay", ("--burst", "--rounds", "2", "--streams", "16", "--tokens", "2000"), prints_markdown=True
     ),
+    "overload": Program("benchmarks.overload", prints_markdown=True),
     "embedding": Program("benchmarks.embedding", ("--passages", "50", "--rounds", "3")),
     "extractive": Program("benchmarks.extractive"),
+    "answer_log": Program("benchmarks.answer_log", ("--rounds", "3"), prints_markdown=True),
     "import_pace": Program("benchmarks.import_pace", ("--documents", "20", "--rounds", "1"), prints_markdown=True),
     "retrieval_quality": Program("benchmarks.retrieval_quality", ("--rounds", "2")),
     "retrieval_cost": Program("benchmarks.retrieval_cost", ("--sizes", "1400", "11000"), prints_markdown=True),

@@ -220,7 +220,7 @@ METHODS: Mapping[str, Method] = {
     "scores stretched to 0..1": from_least_to_most,
     "standard scores": standard_scores,
     STORE: feeding_back(),
-    "… among the best 50 alone, as above 20,000 passages": feeding_back(whole_index=False),
+    f"… among the best {feedback.LOOKED_AT} alone, as above 20,000 passages": feeding_back(whole_index=False),
     "… feedback by vectors (Rocchio) instead": feeding_back(terms=False, vectors=True),
     "… feedback by vectors as well": feeding_back(vectors=True),
     "… with pairs of words": feeding_back(pairs=True),

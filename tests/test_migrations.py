@@ -27,7 +27,11 @@ def version(connection: sqlite3.Connection) -> int:
 def test_only_the_steps_that_are_missing_are_taken(connection: sqlite3.Connection) -> None:
     first = ["CREATE TABLE a (x)"]
     migrate(connection, [first], what="it")
-    migrate(connection, [first, lambda database: database.execute("CREATE TABLE b (x)") and None], what="it")
+
+    def second(database: sqlite3.Connection) -> None:
+        database.execute("CREATE TABLE b (x)")
+
+    migrate(connection, [first, second], what="it")
     assert tables(connection) == ["a", "b"]
     assert version(connection) == 2
 

@@ -29,6 +29,10 @@ class RetrievalConfig:
     """How many uploads may run at the same time; more are refused with OVERLOADED."""
     upload_silence_seconds: float = 300.0
     """How long an upload may say nothing."""
+    max_waiting_documents: int = 10_000
+    """How many documents may wait to be read; more are refused with OVERLOADED until there are fewer."""
+    max_watchers: int = 2_048
+    """How many calls may follow documents at the same time, uploads that wait for their end among them."""
 
     workers: int = field(default_factory=_default_workers)
     """How many worker processes read and embed documents at most."""
@@ -68,7 +72,8 @@ class RetrievalConfig:
             raise ValueError("max_document_bytes must be from 1 to 2147483647")
         if not 1 <= self.top_k <= 100:
             raise ValueError("top_k must be from 1 to 100")
-        for name in ("max_uploads", "workers", "max_crashes", "max_interruptions"):
+        counts = ("max_uploads", "max_waiting_documents", "max_watchers", "workers", "max_crashes", "max_interruptions")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in ("upload_silence_seconds", "worker_idle_seconds", "silence_seconds", "document_seconds"):

@@ -94,6 +94,8 @@ class Block:
     """0: body text; 1 to 9: a heading of that level."""
     sheet: str = ""
     """The sheet of a workbook that it stands on. No passage spans two sheets."""
+    name: str = ""
+    """With a heading: what those under it are said to stand under, if that is not its text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from headwater_server.retrieval.maintenance.layout import Layout
 from headwater_server.retrieval.maintenance.versions import check_versions
 from headwater_server.retrieval.operations import Operations
 from headwater_server.retrieval.presentation import record_of
-from headwater_server.retrieval.ranking.registry import open_reranking
+from headwater_server.retrieval.ranking.registry import Reranking, open_reranking
 from headwater_server.retrieval.service import RetrievalCore
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import Store
@@ -68,6 +69,40 @@ async def open_retrieval(
     """
     config = config or RetrievalConfig()
     await to_thread.run_sync(check_versions, Layout(data_dir))
+    async with (
+        _opened(data_dir, config, make_embedder=make_embedder, open_store=open_store) as opened,
+        owned_tasks(cancel=True) as background,
+        Operations.open() as operations,
+    ):
+        parts = _assembled(opened, operations, config)
+        await _finish_what_was_begun(parts.catalog, parts.store, parts.reembedder)
+        if parts.embedders.default == BUILTIN_EMBEDDER:
+            background.start_soon(parts.embedders.builtin.preload)
+        background.start_soon(parts.embedders.report)
+        background.start_soon(parts.runner.serve)
+        background.start_soon(parts.reembedder.serve)
+        yield RetrievalCore(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is opened, and closed again."""
+
+    catalog: Catalog
+    store: Store
+    pool: WorkerPool
+    embedders: Embedders
+    reranking: Reranking | None
+
+
+@asynccontextmanager
+async def _opened(
+    data_dir: Path,
+    config: RetrievalConfig,
+    *,
+    make_embedder: Callable[[], Embedder] | None,
+    open_store: OpenStore,
+) -> AsyncGenerator[_Opened]:
     device = await to_thread.run_sync(resolved, config.embedding.device)
     make_builtin = partial(MiniLmEmbedder, device=device) if make_embedder is None else make_embedder
     task = ImportTask(make_builtin, limits=config.effective_parse_limits, split=config.split)
@@ -83,53 +118,43 @@ async def open_retrieval(
         ) as pool,
         _open_embedders(config, make_builtin, in_workers=device == "cpu") as embedders,
         open_reranking(config.reranking) as reranking,
-        owned_tasks(cancel=True) as background,
-        Operations.open() as operations,
     ):
-        locks, board, takeovers = CorpusLocks(), ProgressBoard(), Takeovers()
-        reader = DocumentReader(catalog=catalog, pool=pool, embedders=embedders, config=config)
-        importer = Importer(
-            catalog=catalog,
-            store=store,
-            reader=reader,
-            locks=locks,
-            takeovers=takeovers,
-            board=board,
-            config=config,
-        )
-        reembedder = Reembedder(
-            catalog=catalog,
-            store=store,
-            reader=reader,
-            embedders=embedders,
-            locks=locks,
-            takeovers=takeovers,
-            documents=config.workers,
-            max_crashes=config.max_crashes,
-        )
-        await _finish_what_was_begun(catalog, store, reembedder)
+        yield _Opened(catalog, store, pool, embedders, reranking)
+
+
+def _assembled(opened: _Opened, operations: Operations, config: RetrievalConfig) -> Parts:
+    """Everything that the calls work with; nothing of it has begun to work."""
+    catalog, store, embedders = opened.catalog, opened.store, opened.embedders
+    locks, board, takeovers = CorpusLocks(), ProgressBoard(), Takeovers()
+    reader = DocumentReader(catalog=catalog, pool=opened.pool, embedders=embedders, config=config)
+    importer = Importer(
+        catalog=catalog, store=store, reader=reader, locks=locks, takeovers=takeovers, board=board, config=config
+    )
+    reembedder = Reembedder(
+        catalog=catalog,
+        store=store,
+        reader=reader,
+        embedders=embedders,
+        locks=locks,
+        takeovers=takeovers,
+        documents=config.workers,
+        max_crashes=config.max_crashes,
+    )
+    return Parts(
+        catalog=catalog,
+        store=store,
         # One more than there are workers: while a document is stored, the next is read.
-        runner = ImportRunner(catalog=catalog, importer=importer, board=board, jobs=config.workers + 1)
-        parts = Parts(
-            catalog=catalog,
-            store=store,
-            runner=runner,
-            board=board,
-            locks=locks,
-            operations=operations,
-            embedders=embedders,
-            reembedder=reembedder,
-            takeovers=takeovers,
-            reranking=reranking,
-            tokens=PageTokens(catalog.token_key),
-            config=config,
-        )
-        if embedders.default == BUILTIN_EMBEDDER:
-            background.start_soon(embedders.builtin.preload)
-        background.start_soon(embedders.report)
-        background.start_soon(runner.serve)
-        background.start_soon(reembedder.serve)
-        yield RetrievalCore(parts)
+        runner=ImportRunner(catalog=catalog, importer=importer, board=board, jobs=config.workers + 1),
+        board=board,
+        locks=locks,
+        operations=operations,
+        embedders=embedders,
+        reembedder=reembedder,
+        takeovers=takeovers,
+        reranking=opened.reranking,
+        tokens=PageTokens(catalog.token_key),
+        config=config,
+    )
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from headwater._version import __version__
 LOCK_NAME = "owner.lock"
 FORMAT_NAME = "format.json"
 """Says for people, and for older programs, what has written the folder."""
-FORMAT = 2
+FORMAT = 3
 """The number of this program's format; see `retrieval.maintenance.versions.FORMATS` for what each is."""
 
 

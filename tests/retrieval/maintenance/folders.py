@@ -145,6 +145,4 @@ def said_by(folder: Path) -> object:
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
-    """A table's rows, but for what is derived: a passage's language only says how its words are stemmed."""
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "language"]
-    return sorted(connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall(), key=repr)  # noqa: S608 (our own names)
+    return sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)  # noqa: S608 (our own names)

@@ -30,6 +30,7 @@ from tests.serving import headwater
 FOLDERS = Path(__file__).with_name("formats")
 CALLER = Caller(tenant="local")
 HANDBOOK = "corpora/handbook/documents"
+EARLIER = [str(number) for number in range(1, FORMAT)]
 
 
 def restored(number: str, target: Path) -> Layout:
@@ -63,8 +64,9 @@ async def first_source(core: RetrievalCore, query: str, corpus: str) -> source_p
     return sources[0]
 
 
-def test_documents_of_the_first_format_are_ready_and_found(tmp_path: Path) -> None:
-    layout = restored("1", tmp_path)
+@pytest.mark.parametrize("number", EARLIER)
+def test_documents_of_an_earlier_format_are_ready_and_found(tmp_path: Path, number: str) -> None:
+    layout = restored(number, tmp_path)
 
     async def check() -> None:
         async with opened(layout) as core:
@@ -91,6 +93,21 @@ def test_documents_of_the_first_format_are_ready_and_found(tmp_path: Path) -> No
 
     anyio.run(check)
     assert list(examine(layout, in_use=False)) == []
+
+
+def test_the_language_of_a_passage_of_an_earlier_format_is_looked_after_from_now_on(tmp_path: Path) -> None:
+    layout = restored("2", tmp_path)
+
+    async def open_once() -> None:
+        async with opened(layout):
+            pass
+
+    anyio.run(open_once)
+    assert list(examine(layout, in_use=False)) == []
+    with closing(sqlite3.connect(layout.truth)) as connection:
+        assert connection.execute("UPDATE passages SET language = 'da' WHERE language = 'de'").rowcount == 1
+        connection.commit()
+    assert [damage.detail for damage in examine(layout, in_use=False)] == ["its row has changed"]
 
 
 def test_an_earlier_folder_can_be_backed_up_before_it_is_opened(tmp_path: Path) -> None:

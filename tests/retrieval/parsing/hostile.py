@@ -279,10 +279,11 @@ def opendocument_of_repeated_rows() -> bytes:
     return make_odt(f"<table:table>{row}</table:table>")
 
 
-def opendocument_encrypted() -> bytes:
-    """An OpenDocument text that says that its content is encrypted."""
+def opendocument_encrypted(*, declared: bool = True) -> bytes:
+    """An OpenDocument text that says that its content is encrypted; old ones leave the prefix to a DTD."""
+    namespace = ' xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"' if declared else ""
     manifest = (
-        '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"><manifest:file-entry '
+        f"<manifest:manifest{namespace}><manifest:file-entry "
         'manifest:full-path="content.xml"><manifest:encryption-data/></manifest:file-entry></manifest:manifest>'
     )
     return with_file(with_file(make_odt(""), "META-INF/manifest.xml", manifest.encode()), "content.xml", b"\x8f\x01")

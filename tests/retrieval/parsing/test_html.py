@@ -91,6 +91,10 @@ def test_preformatted_text_keeps_its_lines() -> None:
 def test_the_charset_of_the_page_is_used() -> None:
     page = "<meta charset=windows-1251><p>слово".encode("cp1251")
     assert parse(page, name="a.html").blocks[0].text == "слово"
+    xhtml = (
+        '<?xml version="1.0" encoding="windows-1251"?><html xmlns="http://www.w3.org/1999/xhtml"><p>слово</p></html>'
+    )
+    assert parse(xhtml.encode("cp1251"), media_type="application/xhtml+xml").blocks[0].text == "слово"
     declared = parse("<p>слово".encode("koi8-r"), media_type="text/html; charset=koi8-r")
     assert declared.blocks[0].text == "слово"
 

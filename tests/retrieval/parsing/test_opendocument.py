@@ -132,9 +132,25 @@ def test_titles_come_from_the_properties_a_heading_or_the_name() -> None:
     assert read(make_odt("<text:p>Text</text:p>")).title == "letter"
 
 
-def test_an_encrypted_document_says_so() -> None:
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_encrypted_document_says_so(*, declared: bool) -> None:
     with pytest.raises(DocumentUnreadableError, match="encrypted"):
-        read(opendocument_encrypted())
+        read(opendocument_encrypted(declared=declared))
+
+
+def test_an_old_manifest_that_leaves_its_prefix_to_a_document_type_is_read() -> None:
+    manifest = (
+        b'<!DOCTYPE manifest:manifest PUBLIC "-//OpenOffice.org//DTD Manifest 1.0//EN" "Manifest.dtd">'
+        b'<manifest:manifest><manifest:file-entry manifest:full-path="content.xml"/></manifest:manifest>'
+    )
+    document = read(with_file(make_odt("<text:p>Text</text:p>"), "META-INF/manifest.xml", manifest))
+    assert [block.text for block in document.blocks] == ["Text"]
+
+
+def test_a_template_of_styles_says_that_it_has_no_text() -> None:
+    kind = b"application/vnd.oasis.opendocument.text-template"
+    with pytest.raises(DocumentUnreadableError, match="only styles"):
+        read(zipped({"mimetype": kind, "styles.xml": b"<styles/>"}))
 
 
 def test_a_document_without_text_is_unreadable() -> None:

@@ -12,6 +12,7 @@ from headwater_server.retrieval.parsing import DocumentUnreadableError, parse, r
 from headwater_server.retrieval.parsing.languages import LANGUAGES
 from headwater_server.retrieval.parsing.text import clean
 from headwater_server.retrieval.splitting import split
+from headwater_server.retrieval.splitting.settings import SplitSettings
 
 
 def read(source: str, *, name: str) -> ParsedDocument:
@@ -110,16 +111,20 @@ def test_definitions_are_found_in_many_languages(name: str, source: str, expecte
     assert [text for _, text in headings(source, name=name)] == expected
 
 
-def test_a_long_comment_follows_the_line_that_it_is_about() -> None:
+def test_a_long_comment_stands_before_what_it_is_about_and_under_its_name() -> None:
     comment = "\n".join(f"// Line {number} of a comment that is long." for number in range(10))
     document = read(f"func A() {{\n}}\n\n{comment}\nfunc B() {{\n\treturn\n}}", name="a.go")
     assert [(block.level, block.source.starts[0]) for block in document.blocks] == [
         (1, 1),
         (0, 2),
+        (1, 4),
         (1, 14),
-        (0, 4),
         (0, 15),
     ]
+    settings = SplitSettings(max_characters=300)
+    commented = [passage for passage in split(document, settings=settings) if "a comment" in passage.text]
+    assert len(commented) > 1
+    assert {passage.heading for passage in commented[1:]} == {"func B() {"}
 
 
 @pytest.mark.parametrize("suffix", sorted(suffix for language in LANGUAGES for suffix in language.suffixes))

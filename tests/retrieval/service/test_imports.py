@@ -13,7 +13,6 @@ from google.rpc import error_details_pb2
 from headwater.v1 import document_pb2
 from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server.errors import AlreadyExists, InvalidRequest, Overloaded, Reason, ResourceNotFound, ServiceError
-from headwater_server.retrieval.calls import following, submissions
 from headwater_server.retrieval.service import RetrievalCore
 from tests.retrieval.service.support import (
     FAILED,
@@ -171,29 +170,27 @@ async def test_more_uploads_than_there_may_be_are_refused(tmp_path: Path) -> Non
         assert (await import_events(core, header(TEXT), TEXT))[-1].document.state == READY
 
 
-async def test_more_documents_than_may_wait_are_refused_until_there_are_fewer(
-    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(submissions, "MOST_WAITING", 2)
-    slow = "\n\n".join("SLOW words. " * 80 for _ in range(10))
-    accepted: list[str] = []
+async def test_more_documents_than_may_wait_are_refused_until_there_are_fewer(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_waiting_documents=2) as core:
+        slow = "\n\n".join("SLOW words. " * 80 for _ in range(10))
+        accepted: list[str] = []
 
-    async def create_many() -> None:
-        for number in range(10):
-            document = await create_document(core, slow, f"d{number}")
-            accepted.append(document.name)
+        async def create_many() -> None:
+            for number in range(10):
+                document = await create_document(core, slow, f"d{number}")
+                accepted.append(document.name)
 
-    with pytest.raises(Overloaded) as refused:
-        await create_many()
-    assert refused.value.retry_after is not None
-    assert refused.value.metadata == {"limit": "waiting documents", "maximum": "2"}
-    with pytest.raises(Overloaded):
-        await import_text(core, "New words.", "new")
-    assert list((tmp_path / "uploads").iterdir()) == []
-    assert (await create_document(core, slow, "d0")).name == accepted[0], "what is there already is no more work"
-    for name in accepted:
-        assert (await ended(core, name)).state == READY
-    assert (await import_text(core, "New words.", "new")).state == READY
+        with pytest.raises(Overloaded) as refused:
+            await create_many()
+        assert refused.value.retry_after is not None
+        assert refused.value.metadata == {"limit": "waiting documents", "maximum": "2"}
+        with pytest.raises(Overloaded):
+            await import_text(core, "New words.", "new")
+        assert list((tmp_path / "uploads").iterdir()) == []
+        assert (await create_document(core, slow, "d0")).name == accepted[0], "what is there already is no more work"
+        for name in accepted:
+            assert (await ended(core, name)).state == READY
+        assert (await import_text(core, "New words.", "new")).state == READY
 
 
 async def test_a_document_for_which_the_disk_has_no_room_is_refused_before_it_is_sent(
@@ -235,20 +232,18 @@ async def test_every_watcher_is_told_every_stage(core: RetrievalCore) -> None:
         assert events[-1].document.state == READY
 
 
-async def test_more_watchers_than_there_may_be_are_refused(
-    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = await import_text(core, TEXT.decode(), "leave")
-    slow = await create_document(core, "\n\n".join("SLOW words. " * 80 for _ in range(40)))
-    monkeypatch.setattr(following, "MOST_WATCHERS", 1)
-    async with aclosing(core.watch_document(pb.WatchDocumentRequest(name=slow.name), ME)) as first:
-        await anext(first)
-        with pytest.raises(Overloaded) as refused:
-            await watch(core, ready.name)
-        assert refused.value.retry_after is not None
-        with pytest.raises(Overloaded):
-            await import_text(core, "New words.", "new")
-    assert (await watch(core, ready.name))[-1].document == ready
+async def test_more_watchers_than_there_may_be_are_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_watchers=1) as core:
+        ready = await import_text(core, TEXT.decode(), "leave")
+        slow = await create_document(core, "\n\n".join("SLOW words. " * 80 for _ in range(40)))
+        async with aclosing(core.watch_document(pb.WatchDocumentRequest(name=slow.name), ME)) as first:
+            await anext(first)
+            with pytest.raises(Overloaded) as refused:
+                await watch(core, ready.name)
+            assert refused.value.retry_after is not None
+            with pytest.raises(Overloaded):
+                await import_text(core, "New words.", "new")
+        assert (await watch(core, ready.name))[-1].document == ready
 
 
 async def test_the_same_content_again_does_nothing_and_need_not_be_sent(core: RetrievalCore) -> None:

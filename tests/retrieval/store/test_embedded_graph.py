@@ -258,7 +258,7 @@ async def test_a_broad_filter_whose_documents_are_all_far_from_the_query_is_exac
 
 def due(*, indexed: int, fresh: int, dead: int = 0, quiet_for: float = 0.0) -> float | None:
     progress = Progress(passage=0, removed=0, applied=0, dead=dead, indexed=indexed, fresh=fresh)
-    return seconds_until_due(progress, quiet_for=quiet_for, graph_from=10_000)
+    return seconds_until_due(progress, quiet_for=quiet_for, least=10_000)
 
 
 def test_a_shard_is_made_anew_when_enough_was_added_or_removed() -> None:

@@ -10,7 +10,6 @@ from headwater_server import names
 from headwater_server.errors import AlreadyExists, InvalidRequest, PreconditionFailed, ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.paging import page_of, page_size
-from headwater_server.retrieval.calls.masks import fields_to_update
 from headwater_server.retrieval.calls.naming import CORPUS_NAME
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import reported
@@ -30,6 +29,7 @@ from headwater_server.retrieval.catalog import (
 from headwater_server.retrieval.corpus_embedder import embedder_of
 from headwater_server.retrieval.embedding.errors import EmbedderUnknown
 from headwater_server.retrieval.store.protocol import CorpusKey
+from headwater_server.update_masks import fields_to_update
 
 _UPDATABLE = ("display_name", "labels", "splitting", "language")
 

@@ -11,7 +11,6 @@ from headwater_server.errors import InvalidRequest, ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.paging import MAX_PAGE_BYTES, page_size
 from headwater_server.retrieval.calls.corpora import CorpusCalls
-from headwater_server.retrieval.calls.masks import fields_to_update
 from headwater_server.retrieval.calls.naming import DOCUMENT_NAME
 from headwater_server.retrieval.calls.parts import Parts
 from headwater_server.retrieval.calls.reporting import reported
@@ -20,6 +19,7 @@ from headwater_server.retrieval.calls.wire import document_message
 from headwater_server.retrieval.catalog import Document, DocumentChanges, DocumentKey
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.store.protocol import CorpusKey
+from headwater_server.update_masks import fields_to_update
 
 _UPDATABLE = ("title", "uri", "metadata")
 

@@ -21,8 +21,6 @@ _ENDED = (DocumentState.READY, DocumentState.FAILED)
 _LOOK_SECONDS = 30.0
 """The catalog is asked this often, should no word come."""
 
-MOST_WATCHERS = 2_048
-"""How many calls may follow documents at the same time, uploads that wait for their end among them."""
 _RETRY_SECONDS = 5.0
 
 
@@ -39,11 +37,12 @@ class Following:
         Raises:
             Overloaded: There are.
         """
-        if self._watchers >= MOST_WATCHERS:
+        most = self._parts.config.max_watchers
+        if self._watchers >= most:
             raise Overloaded(
-                f"{MOST_WATCHERS:,} calls follow documents, which is as many as the server serves",
+                f"{most:,} calls follow documents, which is as many as the server serves",
                 retry_after=_RETRY_SECONDS,
-                metadata={"limit": "watchers", "maximum": str(MOST_WATCHERS)},
+                metadata={"limit": "watchers", "maximum": str(most)},
             )
 
     async def watch(self, request: pb.WatchDocumentRequest, caller: Caller) -> AsyncGenerator[pb.WatchDocumentResponse]:

@@ -36,7 +36,7 @@ from headwater_server.retrieval.store.protocol import (
 
 log = structlog.get_logger("headwater.retrieval")
 
-_TRIES = 3
+_TRIES = 10  # a search that met so many takeovers of its corpora in a row is told to come back
 _BATCH_BYTES = 256 * 1024
 MOST_HITS = 1_000
 """As many as a store gives at once."""

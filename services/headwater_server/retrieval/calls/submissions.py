@@ -28,8 +28,6 @@ from headwater_server.retrieval.jobs.progress import Progress
 from headwater_server.retrieval.jobs.room import has_room
 from headwater_server.retrieval.store.metadata_values import metadata_from_proto
 
-MOST_WAITING = 10_000
-"""How many documents may wait to be read; more are refused until there are fewer."""
 _RETRY_SECONDS = 10.0
 
 
@@ -104,11 +102,12 @@ class Submissions:
         place = self._parts.catalog.content_path(ContentKey(key.tenant, "0" * 64))
         if not await to_thread.run_sync(partial(has_room, place, size_bytes=size_bytes)):
             raise disk_full()
-        if await self._parts.catalog.count_jobs(most=MOST_WAITING) >= MOST_WAITING:
+        most = self._parts.config.max_waiting_documents
+        if await self._parts.catalog.count_jobs(most=most) >= most:
             raise Overloaded(
-                f"{MOST_WAITING:,} documents wait to be read, which is as many as the server keeps",
+                f"{most:,} documents wait to be read, which is as many as the server keeps",
                 retry_after=_RETRY_SECONDS,
-                metadata={"limit": "waiting documents", "maximum": str(MOST_WAITING)},
+                metadata={"limit": "waiting documents", "maximum": str(most)},
             )
 
     async def accept(

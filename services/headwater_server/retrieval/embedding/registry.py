@@ -27,7 +27,7 @@ from headwater_server.retrieval.embedding.config import (
 from headwater_server.retrieval.embedding.errors import EmbedderConfigError, EmbedderUnknown
 from headwater_server.retrieval.embedding.local import LocalEmbedder
 from headwater_server.retrieval.embedding.protocol import AsyncEmbedder, Embedder
-from headwater_server.retrieval.embedding.remote import RemoteEmbedder, RemoteServer
+from headwater_server.retrieval.embedding.remote import RemoteEmbedder, RemoteServer, shown_model
 
 log = structlog.get_logger("headwater.retrieval")
 
@@ -206,3 +206,22 @@ def _base_url(table: NamedEmbedder) -> str:
     url = (table.base_url or APIS[table.api].traits.default_url).rstrip("/")
     versions = {"cohere": ("/v1", "/v2"), "gemini": ("/v1", "/v1beta"), "ollama": ("/api", "/v1")}.get(table.api, ())
     return next((url.removesuffix(version) for version in versions if url.endswith(version)), url)
+
+
+def name_of(fingerprint: str, *, said: object = "") -> str:
+    """The name of the embedder that has a fingerprint, so far as that tells.
+
+    It tells the API and the model, and not what the settings call the provider. Where the name is wrong for that, a
+    corpus under it is refused with the name, as with any embedder that a server has not.
+
+    Args:
+        fingerprint: An embedder's.
+        said: A name, perhaps damaged, that is believed if it is of the same model.
+    """
+    api, _, rest = fingerprint.partition("/")
+    if api not in APIS:
+        return BUILTIN_EMBEDDER
+    model = rest.rpartition("/")[0]
+    if isinstance(said, str) and not said.startswith("/") and shown_model(said.partition("/")[2]) == model:
+        return said
+    return f"{api}/{model}"

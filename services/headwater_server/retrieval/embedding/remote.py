@@ -31,6 +31,11 @@ QUERY_RETRIES = RetryPolicy(attempts=3, first_delay=0.2, longest_delay=2.0)
 """Someone waits for the answer."""
 
 
+def shown_model(model: str) -> str:
+    """A model as fingerprints show it."""
+    return _UNPRINTABLE.sub("?", model)[:60]
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteServer:
     """One table of the settings, opened: what the models behind it share."""
@@ -72,7 +77,7 @@ class RemoteEmbedder:
         settings = self._server.settings
         parts = [settings.api, self._model, str(settings.dimension), settings.query_prefix, settings.document_prefix]
         digest = hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16]
-        return f"{settings.api}/{_UNPRINTABLE.sub('?', self._model)[:60]}/{digest}"
+        return f"{settings.api}/{shown_model(self._model)}/{digest}"
 
     async def dimension(self) -> int:
         """How many components a vector has; asks the server where nothing else says.

@@ -15,6 +15,7 @@ from headwater_server import names
 from headwater_server.retrieval.catalog.checksums import columns_of, ensure_sealed, register, row_checksum
 from headwater_server.retrieval.catalog.records import DocumentState
 from headwater_server.retrieval.catalog.schema import ensure_settings, migrate
+from headwater_server.retrieval.embedding.registry import name_of
 from headwater_server.retrieval.maintenance.salvage import Row, salvaged
 from headwater_server.retrieval.store.metadata_values import to_proto
 from headwater_server.retrieval.store.protocol import DocumentRecord
@@ -88,12 +89,15 @@ class _Rebuilding:
     def add_corpora(self, embedders: Mapping[tuple[str, str], tuple[str, int]]) -> None:
         """Adds the corpora, and those that only the store, or a document, knows of."""
         there: set[tuple[str, str]] = set()
-        for row in salvaged(self._old, "corpora"):
+        rows = salvaged(self._old, "corpora")
+        named = {row["embedder"]: row["embedder_name"] for row in rows if self._is_intact("corpora", row)}
+        for row in rows:
             key = (row["tenant"], row["corpus_id"])
             if not self._is_intact("corpora", row):
                 if key not in embedders:
                     continue
-                row["embedder"] = embedders[key][0]
+                row["embedder"], row["dimension"] = embedders[key]
+                row["embedder_name"] = named.get(row["embedder"]) or name_of(row["embedder"], said=row["embedder_name"])
                 row["labels"] = row["labels"] if _is_labels(row["labels"]) else "{}"
                 self._report.restored.append(f"{names.corpus_name(key[1])}: look at its display name and labels")
             self._insert("corpora", row)
@@ -103,7 +107,10 @@ class _Rebuilding:
                 self._report.restored.append(f"{names.corpus_name(key[1])}: without its display name and labels")
                 row = {"tenant": key[0], "corpus_id": key[1], "display_name": "", "labels": "{}"}
                 times = {"create_time": 0, "update_time": 0}
-                self._insert("corpora", {**row, "embedder": embedder, "dimension": dimension, **times})
+                made_by = {"embedder": embedder, "dimension": dimension}
+                self._insert(
+                    "corpora", {**row, **made_by, "embedder_name": named.get(embedder) or name_of(embedder), **times}
+                )
 
     def add_documents(
         self, stored: Mapping[tuple[str, str, str], DocumentRecord], contents: Mapping[str, set[str]]

@@ -17,7 +17,7 @@ from headwater_server.retrieval.store.truth.records import DOCUMENT_COLUMNS, loa
 from headwater_server.retrieval.store.truth.schema import migrate
 from headwater_server.retrieval.workers.importing import passage_id
 
-PASSAGE_COLUMNS = "corpus_row, document_row, passage_id, ordinal, heading, location, text, vector"
+PASSAGE_COLUMNS = "corpus_row, document_row, passage_id, ordinal, heading, location, text, vector, language"
 """What a passage's checksum is of, in its order."""
 
 _LENGTH_TOLERANCE = 1e-3
@@ -52,7 +52,7 @@ def _damaged_passages(store: sqlite3.Connection) -> Iterator[Damage]:
     owners = dict(store.execute("SELECT id, corpus_row FROM documents"))
     sql = f"SELECT checksum, {PASSAGE_COLUMNS} FROM passages ORDER BY id"  # noqa: S608 (our own names)
     for checksum, *columns in store.execute(sql):
-        corpus, document, name, ordinal, _, _, text, vector = columns
+        corpus, document, name, ordinal, _, _, text, vector, _ = columns
         what = f"passage {name}"
         if not is_intact_passage(columns, checksum):
             yield Damage("store", what, "its row has changed")

@@ -138,7 +138,8 @@ class _Rebuilding:
         found: dict[object, Row] = {}
         for row in self._read("passages", "document_row", document):
             if row["document_row"] == document and is_intact_passage(
-                [row[name] for name in _PASSAGE_NAMES], row.get("checksum")
+                [row.get(name, "") for name in _PASSAGE_NAMES],  # the first versions had no languages
+                row.get("checksum"),
             ):
                 found[row["ordinal"]] = row
         return list(found.values())

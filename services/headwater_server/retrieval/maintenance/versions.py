@@ -10,7 +10,7 @@ from headwater_server.retrieval.catalog.schema import MIGRATIONS as CATALOG_MIGR
 from headwater_server.retrieval.maintenance.layout import Layout, MaintenanceError
 from headwater_server.retrieval.store.truth.schema import MIGRATIONS as STORE_MIGRATIONS
 
-FORMATS = ((1, 1), (3, 3))
+FORMATS = ((1, 1), (3, 3), (3, 4))
 """What each format of a data folder is, from format 1 on: the versions of the catalog and of the store."""
 
 

@@ -13,6 +13,7 @@ from headwater_server.retrieval.parsing.html_lines import mark_lines
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title, clean, decode
+from headwater_server.retrieval.parsing.xml_declaration import declared_charset
 
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,300}?\bcharset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.I)
 _META_WITHIN = 4096
@@ -38,5 +39,9 @@ def parse_html(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
 
 
 def _declared_charset(content: bytes) -> str:
+    """What the page declares: XHTML in its first line, HTML in a `meta`."""
+    in_first_line = declared_charset(content)
+    if in_first_line:
+        return in_first_line
     match = _META_CHARSET.search(content[:_META_WITHIN])
     return match[1].decode("ascii") if match else ""

@@ -37,8 +37,8 @@ class LineBuffer:
         self._lines.append(text)
         self._length += len(text) + 1
 
-    def take(self, *, level: int = 0) -> Iterator[Block]:
+    def take(self, *, level: int = 0, name: str = "") -> Iterator[Block]:
         """Yield the block, if it has any text, and begin the next."""
         if self._lines:
-            yield Block("\n".join(self._lines), SourceMap.parts(self._parts), level)
+            yield Block("\n".join(self._lines), SourceMap.parts(self._parts), level, name=name)
         self._clear()

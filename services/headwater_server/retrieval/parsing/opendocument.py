@@ -32,6 +32,8 @@ def parse_opendocument(file: SourceFile, *, limits: ParseLimits) -> ParsedDocume
         _refuse_encrypted(archive, limits)
         content = _part(archive, "content.xml", limits)
         meta = _part(archive, "meta.xml", limits)
+        if content is None and "styles.xml" in archive.namelist():
+            raise DocumentUnreadableError("the document has no text, only styles")
     text = None if content is None else content.find(f"{OFFICE}body/{OFFICE}text")
     if text is None or content is None:
         raise DocumentUnreadableError("the document is damaged, or not an OpenDocument text (.odt)")
@@ -52,6 +54,8 @@ def _refuse_encrypted(archive: zipfile.ZipFile, limits: ParseLimits) -> None:
     name = "META-INF/manifest.xml"
     if name not in archive.namelist():
         return
-    manifest = parse_xml(archive.read(name), limits=limits, doctype=True)  # it had one before version 1.2
-    if next(manifest.iter(f"{MANIFEST}encryption-data", f"{MANIFEST}encrypted-key"), None) is not None:
+    # Before version 1.2 it had a document type declaration, and left it to that to declare the prefix of all names.
+    manifest = parse_xml(archive.read(name), limits=limits, doctype=True, lenient=True)
+    names = (f"{prefix}{kind}" for prefix in (MANIFEST, "manifest:") for kind in ("encryption-data", "encrypted-key"))
+    if next(manifest.iter(*names), None) is not None:
         raise DocumentUnreadableError("the document is encrypted; save it without a password and import it again")

@@ -21,7 +21,7 @@ def parse_source_code(file: SourceFile, *, limits: ParseLimits) -> ParsedDocumen
 
     Nothing is left out. The first lines of a definition (a class, a function, a section of a configuration) are a
     heading, so that what is in it stands under its name. A comment right above is part of the heading if it is short;
-    a longer one follows it. The title is the file's name.
+    a longer one is a heading of its own, of the definition's name. The title is the file's name.
     """
     text = clean(decode(file.content, charset=file.charset))
     limits.check_characters(len(text))
@@ -39,11 +39,11 @@ def _blocks(lines: Sequence[str], definitions: Iterator[Definition]) -> Iterator
         yield from _paragraphs(lines, position, definition.comment)
         length = sum(len(line.strip()) + 1 for line in lines[definition.comment : definition.end])
         is_short = length <= _LONGEST_HEADING
-        yield from _block(
-            lines, definition.comment if is_short else definition.start, definition.end, level=definition.level
-        )
+        start = definition.comment if is_short else definition.start
         if not is_short:
-            yield from _paragraphs(lines, definition.comment, definition.start)
+            name = " ".join(line.strip() for line in lines[definition.start : definition.end])
+            yield from _block(lines, definition.comment, start, level=definition.level, name=name)
+        yield from _block(lines, start, definition.end, level=definition.level)
         position = definition.end
     yield from _paragraphs(lines, position, len(lines))
 
@@ -57,8 +57,8 @@ def _paragraphs(lines: Sequence[str], start: int, end: int) -> Iterator[Block]:
     yield from _block(lines, first, end)
 
 
-def _block(lines: Sequence[str], start: int, end: int, *, level: int = 0) -> Iterator[Block]:
+def _block(lines: Sequence[str], start: int, end: int, *, level: int = 0, name: str = "") -> Iterator[Block]:
     buffer = LineBuffer()
     for index in range(start, end):
         buffer.add(lines[index], [(0, index + 1, index + 1)])
-    yield from buffer.take(level=level)
+    yield from buffer.take(level=level, name=name)

@@ -10,12 +10,12 @@ from lxml import etree
 
 from headwater_server.retrieval.parsing.errors import DocumentTooLargeError, DocumentUnreadableError
 from headwater_server.retrieval.parsing.limits import ParseLimits
+from headwater_server.retrieval.parsing.xml_declaration import declared_charset
 
 # lxml's elements are untyped.
 Element = Any
 
 _DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
-_DECLARED_ENCODING = re.compile(rb"""\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([\w.:-]{1,40})["']""")
 # In these, and in no others that a parser may know, the bytes of markup are those that `count_markup` looks for.
 _PLAIN_ENCODING = re.compile(
     r"utf-?(?:8|16(?:-?[lb]e)?)|(?:us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d|cp125\d", re.I
@@ -49,8 +49,8 @@ def check_declarations(data: bytes) -> None:
 
 
 def _check_encoding(data: bytes) -> None:
-    declared = _DECLARED_ENCODING.match(data)
-    known = _PLAIN_ENCODING.fullmatch(declared[1].decode("ascii")) if declared else data.lstrip().startswith(_STARTS)
+    declared = declared_charset(data)
+    known = _PLAIN_ENCODING.fullmatch(declared) if declared else data.lstrip().startswith(_STARTS)
     if data and not known:
         raise DocumentUnreadableError("the document's XML is damaged, or in an encoding that is not supported")
 
@@ -60,13 +60,14 @@ def count_markup(data: bytes) -> int:
     return data.count(b"<") + data.count(b"=") + data.count(b"&")
 
 
-def parse_xml(data: bytes, *, limits: ParseLimits, doctype: bool = False) -> Element:
+def parse_xml(data: bytes, *, limits: ParseLimits, doctype: bool = False, lenient: bool = False) -> Element:
     """Return the root of an XML file; entities are not expanded, and nothing outside the file is read.
 
     Args:
         data: The file's bytes.
         limits: What it may cost.
         doctype: Whether it may have a document type declaration, as the files of an EPUB do.
+        lenient: Whether it is read so far as it can be. Then a prefix may be undeclared, and is part of the name.
 
     Raises:
         DocumentUnreadableError: It is not well-formed, nested deeper than 256 elements, or declares what it may not.
@@ -78,9 +79,12 @@ def parse_xml(data: bytes, *, limits: ParseLimits, doctype: bool = False) -> Ele
         check_declarations(data)
     limits.check_markup(count_markup(data))
     try:
-        return etree.fromstring(data, etree.XMLParser(**_HARDENED))
+        root = etree.fromstring(data, etree.XMLParser(**_HARDENED, recover=lenient))
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DocumentUnreadableError("the document is damaged: a part of it is not well-formed XML") from error
+    if root is None:
+        raise DocumentUnreadableError("the document is damaged: a part of it is not XML")
+    return root
 
 
 def stream_elements(file: IO[bytes], tag: str, *, until: str) -> Iterator[Element]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from headwater_server.retrieval.model import ParsedDocument
 from headwater_server.retrieval.parsing.errors import DocumentUnreadableError
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title, clean, decode
+from headwater_server.retrieval.parsing.xml_declaration import declared_charset
 from headwater_server.retrieval.parsing.xml_reader import read_xml
-
-_ENCODING = re.compile(rb"""\A\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([\w.:-]{1,40})["']""")
 
 
 def parse_xml(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
@@ -22,15 +19,10 @@ def parse_xml(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     Comments, processing instructions and namespaces are left out. Nothing outside the file is read. Of entities only
     short ones are expanded; a file that declares others is refused.
     """
-    text = clean(decode(file.content, charset=file.charset or _declared_charset(file.content)))
+    text = clean(decode(file.content, charset=file.charset or declared_charset(file.content)))
     limits.check_characters(len(text))
     blocks = tuple(read_xml(text, limits=limits))
     if not blocks:
         raise DocumentUnreadableError("the XML has no text")
     heading = next((block.text for block in blocks if block.level), "")
     return ParsedDocument(choose_title(heading, name=file.name), file.media_type, "line", blocks)
-
-
-def _declared_charset(content: bytes) -> str:
-    match = _ENCODING.match(content)
-    return match[1].decode("ascii") if match else ""

@@ -65,7 +65,7 @@ def cut(blocks: Iterable[Block], settings: SplitSettings) -> Iterator[Piece]:
         if block.level:
             while path and path[-1][0] >= block.level:
                 path.pop()
-            path.append((block.level, one_line(block.text, limit=_MAX_HEADING)))
+            path.append((block.level, one_line(block.name or block.text, limit=_MAX_HEADING)))
         headings = tuple(text for _, text in path)
         capacity = _capacity(above, settings)
         if len(block.text) <= capacity:

@@ -19,7 +19,7 @@ PASSAGES = 5
 """How many passages are believed."""
 SEARCHED_AGAIN = 20_000
 """Up to so many passages all are searched again, which then costs no more than to look at the candidates alone."""
-LOOKED_AT = 50
+LOOKED_AT = 30
 """How many of more passages are ranked again at least."""
 TERMS = 20
 """How many of their terms are taken."""
@@ -36,10 +36,11 @@ def relevant_terms(passages: Sequence[tuple[float, SparseTerms]]) -> Mapping[int
     """
     highest = max((score for score, _ in passages), default=0.0)
     weights: dict[int, float] = {}
+    so_far = weights.get
     for score, terms in passages:
         belief = math.exp(score - highest)
         for identity, weight in zip(terms.ids, terms.weights, strict=True):
-            weights[identity] = weights.get(identity, 0.0) + belief * weight
+            weights[identity] = so_far(identity, 0.0) + belief * weight
     taken = sorted(weights.items(), key=itemgetter(1), reverse=True)[:TERMS]
     total = math.fsum(weight for _, weight in taken)
     return {identity: weight / total for identity, weight in taken}

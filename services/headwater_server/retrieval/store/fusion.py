@@ -30,14 +30,14 @@ def fuse(rankings: Sequence[Scored], *, depth: int) -> list[tuple[int, float]]:
     """
     sums = dict.fromkeys(sorted({row for ranking in rankings for row, _ in ranking}), 0.0)
     for ranking in filter(None, rankings):
-        lowest = missing_score(ranking, depth=depth) if len(ranking) < len(sums) else _least(ranking)
         scores = [score for _, score in ranking]
+        lowest = min(scores) if len(scores) >= min(depth, len(sums)) else 0.0
         # Sums over how far each is above the lowest, which is 0 for the rows that the ranking lacks.
         total = sum(scores)
         mean = (total - len(scores) * lowest) / len(sums)
         squares = sum(map(mul, scores, scores)) - lowest * (2 * total - len(scores) * lowest)
         deviation = math.sqrt(max(0.0, squares / len(sums) - mean * mean))
-        if deviation <= 1e-7 * max(abs(lowest), *scores, 0.0):  # nothing but rounding: all the same
+        if deviation <= 1e-7 * max(abs(lowest), *scores):  # nothing but rounding: all the same
             continue
         for row, score in ranking:
             sums[row] += (score - lowest) / deviation
@@ -46,7 +46,7 @@ def fuse(rankings: Sequence[Scored], *, depth: int) -> list[tuple[int, float]]:
 
 def missing_score(ranking: Scored, *, depth: int) -> float:
     """What a passage counts in a ranking that lacks it: the least score of one cut at `depth`, 0 in a whole one."""
-    return _least(ranking) if len(ranking) >= depth else 0.0
+    return min(map(itemgetter(1), ranking), default=0.0) if len(ranking) >= depth else 0.0
 
 
 def continued(ranked: Scored, rest: Scored) -> list[tuple[int, float]]:
@@ -55,7 +55,3 @@ def continued(ranked: Scored, rest: Scored) -> list[tuple[int, float]]:
         return [*ranked, *rest]
     lower = min(0.0, ranked[-1][1] - rest[0][1])
     return [*ranked, *((row, score + lower) for row, score in rest)]
-
-
-def _least(ranking: Scored) -> float:
-    return min(map(itemgetter(1), ranking), default=0.0)

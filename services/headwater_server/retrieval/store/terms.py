@@ -21,8 +21,8 @@ from functools import lru_cache
 
 import Stemmer
 
-from headwater_server.retrieval.store.languages import language_of
-from headwater_server.retrieval.store.stop_words import STOP_WORDS
+from headwater_server.languages.detection import language_of
+from headwater_server.languages.stop_words import STOP_WORDS
 
 ANALYSIS_VERSION = 2
 """Grows with every change of what a text's terms or weights are; an index made by another version is rebuilt."""

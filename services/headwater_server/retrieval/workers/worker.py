@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from typing import IO, Any, BinaryIO
 
 from anyio import CapacityLimiter, to_thread, wait_readable
 
+from headwater_server.parent import environment
 from headwater_server.retrieval.workers.errors import WorkerDied
 from headwater_server.retrieval.workers.limits import WorkerLimits
 from headwater_server.retrieval.workers.messages import MOST_BYTES, Answer, Job, NotUnderstood, Setup, Task, decode
@@ -25,10 +25,6 @@ from headwater_server.retrieval.workers.sandbox import readable_paths
 
 _EXIT_SECONDS = 5
 _LAST_WORDS = 2000
-_ENVIRONMENT = re.compile(
-    r"(LANG|LC_\w+|TZ|PATH|HOME|TMPDIR|VIRTUAL_ENV|PYTHON\w+|LD_LIBRARY_PATH|(OMP|MKL|OPENBLAS|ORT|MALLOC)_\w+)"
-)
-"""The variables that a worker gets: the others may hold the keys of providers, which are none of a document's."""
 
 
 class Worker:
@@ -69,7 +65,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
-                    env={name: os.environ[name] for name in os.environ if _ENVIRONMENT.fullmatch(name)},
+                    env=environment(),
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )

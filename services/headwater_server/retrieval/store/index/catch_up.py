@@ -172,9 +172,10 @@ class Shards:
                 return
         if complete:
             self._lagging.pop(row, None)
-            self._failures.pop(row, None)
         if shard.unflushed:
             self._put_off_flush()
+        elif complete:
+            self._failures.pop(row, None)
         if shard.unflushed >= FLUSH_AFTER_PASSAGES:
             self._flush(row, shard)
 
@@ -278,6 +279,7 @@ class Shards:
             self.broken(row, error)
         else:
             self._note_flushed(row, shard.progress.removed)
+            self._failures.pop(row, None)  # not before: on a full disk all goes well until it is flushed
 
     def _close(self, row: int, *, seal: bool) -> None:
         shard = self._open.pop(row, None)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.abc import ByteReceiveStream, Process
 
 from headwater_server.retrieval.store.index.framing import Frames, Message, encode
+from headwater_server.retrieval.store.index.sending import Sending
 from headwater_server.retrieval.store.index.wire import Plain, dump_query, load_result
 from headwater_server.retrieval.store.protocol import CorpusUnknown, Query, SearchResult, StoreError, StoreUnavailable
 
@@ -54,12 +54,12 @@ class IndexClient:
         self._arguments = [str(database), str(directory), str(os.getpid())]
         self._arguments += [f"--flush-seconds={flush_seconds}", f"--graph-from={graph_from}"]
         self._process: Process | None = None
-        self._outgoing: MemoryObjectSendStream[bytes] | None = None
+        self._outgoing: Sending | None = None
         self._connected = anyio.Event()
         self._progress = anyio.Event()
         self._flushed: dict[int, int] = {}
         self._some_flushed = anyio.Event()
-        self._in_flight = anyio.Semaphore(MOST_IN_FLIGHT)
+        self._in_flight = anyio.Semaphore(MOST_IN_FLIGHT, fast_acquire=True)
         self._replies: dict[int, _Reply] = {}
         self._number = 0
         self._heard = 0.0
@@ -115,9 +115,9 @@ class IndexClient:
 
         It need not arrive: a process that is just starting sees for itself, and so does every search.
         """
-        if self._outgoing is not None:
-            with suppress(anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                self._outgoing.send_nowait(encode(("changed",)))
+        if self._outgoing is not None and not self._outgoing.is_full:
+            with suppress(OSError):
+                self._outgoing.put(encode(("changed",)))
 
     async def flushed(self) -> list[tuple[int, int]]:
         """Waits for corpora whose changes up to a version the index will never need again."""
@@ -143,7 +143,8 @@ class IndexClient:
 
     async def _ask(self, query: Plain) -> Message | None:
         """Sends a search and waits for its answer; None if the process died over it."""
-        await self._connected.wait()
+        if self._outgoing is None:
+            await self._connected.wait()
         self._check_open()
         if self._outgoing is None:  # it died between
             return None
@@ -151,10 +152,9 @@ class IndexClient:
         number, reply = self._number, _Reply()
         self._replies[number] = reply
         try:
-            await self._outgoing.send(encode(("search", number, query)))
+            with suppress(OSError):  # it is just dying, which sets all replies
+                self._outgoing.put(encode(("search", number, query)))
             await reply.arrived.wait()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return None
         finally:
             self._replies.pop(number, None)
         return reply.message
@@ -162,27 +162,37 @@ class IndexClient:
     async def _serve(self, *, anew: bool) -> int | None:
         """Runs one process until it ends; returns its status."""
         options = ["--anew"] if anew else []
-        process = await anyio.open_process(
-            [*self._command, *self._arguments, *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            start_new_session=True,  # a Ctrl-C in the terminal goes to the parent alone
-        )
+        source, sink = os.pipe()
+        outgoing = Sending(sink)
         try:
-            await self._converse(process)
+            # Shielded: a process that was started and not returned would be nobody's to end.
+            with anyio.CancelScope(shield=True):
+                process = await anyio.open_process(
+                    [*self._command, *self._arguments, *options],
+                    stdin=source,
+                    stdout=subprocess.PIPE,
+                    stderr=None,
+                    start_new_session=True,  # a Ctrl-C in the terminal goes to the parent alone
+                )
+        except BaseException:
+            outgoing.close()
+            raise
+        finally:
+            os.close(source)
+        try:
+            await self._converse(process, outgoing)
         finally:
             self._disconnect()
+            outgoing.close()
             with anyio.CancelScope(shield=True):
                 await _end(process)
         return process.returncode
 
-    async def _converse(self, process: Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the index process was started without pipes")
-        outgoing, queue = anyio.create_memory_object_stream[bytes](MOST_IN_FLIGHT)
-        async with outgoing, queue, anyio.create_task_group() as tasks:
-            tasks.start_soon(_send_all, process.stdin, queue)
+    async def _converse(self, process: Process, outgoing: Sending) -> None:
+        if process.stdout is None:
+            raise RuntimeError("the index process was started without a pipe")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outgoing.run)
             self._process, self._outgoing, self._heard = process, outgoing, time.monotonic()
             self._connected.set()
             await self._receive_all(process.stdout)
@@ -231,21 +241,10 @@ def _result(message: Message) -> SearchResult:
     return load_result(message[2])
 
 
-async def _send_all(stream: ByteSendStream, queue: MemoryObjectReceiveStream[bytes]) -> None:
-    """Sends frame after frame, so that a caller's cancellation never cuts one."""
-    try:
-        async for frame in queue:
-            await stream.send(frame)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError, ConnectionResetError):
-        return  # the end of its output tells the same
-
-
 async def _end(process: Process) -> None:
-    """Ends a process: by the end of its input, and by force if that takes too long."""
+    """Ends a process, whose input has ended; by force if that takes too long."""
     with anyio.move_on_after(CLOSE_SECONDS):
         async with anyio.create_task_group() as tasks:
-            if process.stdin is not None:
-                tasks.start_soon(process.stdin.aclose)
             if process.stdout is not None:
                 tasks.start_soon(_drain, process.stdout)  # or it might wait for us to read, and we for it to end
         await process.wait()

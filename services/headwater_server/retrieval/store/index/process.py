@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import logging
 import os
 import select
 import shutil
 import signal
+import time
 from collections import deque
 from pathlib import Path
 
+from headwater_server.parent import end_with
 from headwater_server.retrieval.store.index.catch_up import Shards
 from headwater_server.retrieval.store.index.framing import Frames, Message, encode
-from headwater_server.retrieval.store.index.parent import end_with
 from headwater_server.retrieval.store.index.rebuilding import Rebuilding
 from headwater_server.retrieval.store.index.search import Searcher
 from headwater_server.retrieval.store.index.wire import dump_result, load_query
@@ -33,6 +35,9 @@ from headwater_server.retrieval.store.truth.connection import open_reader
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 1 << 18
+_COLLECT_AFTER = 50_000
+_SLOW_SECONDS = 5.0
+"""Searches that wait for so long are worth a line in the log: their parent ends a process that says nothing for 30."""
 _ANSWERS_A_STEP = 16
 """After so many searches without a pause there is a step of other work."""
 
@@ -52,15 +57,25 @@ class IndexServer:
     def run(self) -> None:
         """Serves until the source ends."""
         self._shards.start()
+        gc.freeze()  # what is there by now stays; and a search leaves no cycles worth looking for so often
+        gc.set_threshold(_COLLECT_AFTER)
         answered = 0
         while self._receive():
+            began = time.monotonic()
             if self._waiting:
                 self._answer(self._waiting.popleft())
                 answered += 1
             if not self._waiting or answered % _ANSWERS_A_STEP == 0:
                 self._shards.work()
+            caught_up = time.monotonic()
             self._shards.flush_when_due()
             self._report()
+            if (ended := time.monotonic()) - began >= _SLOW_SECONDS:
+                log.warning(
+                    "the index answered nothing for %.0f s, of which it flushed for %.0f s",
+                    ended - began,
+                    ended - caught_up,
+                )
         self._shards.close()
 
     def _receive(self) -> bool:

@@ -1,4 +1,4 @@
-"""Makes the shard of one corpus anew, with a graph: `python -m …index.rebuild DATABASE DIRECTORY DATA CORPUS …`.
+"""Makes the shard of one corpus anew, compressed: `python -m …index.rebuild DATABASE DIRECTORY DATA CORPUS …`.
 
 A process of its own, because it takes long, and of low priority. It reads the truth, not the shard in use, which
 goes on being searched and written to; so nothing that is wrong there comes along, and what was removed there leaves.
@@ -18,9 +18,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from headwater_server.parent import end_with
 from headwater_server.retrieval.store.index.applying import apply_next, verify
-from headwater_server.retrieval.store.index.parent import end_with
-from headwater_server.retrieval.store.index.shard import Progress, Shard
+from headwater_server.retrieval.store.index.shard import COMPRESSED_FROM, Progress, Shard
 from headwater_server.retrieval.store.truth.connection import open_reader, reading
 from headwater_server.retrieval.store.truth.reader import get_corpus, last_passage
 
@@ -38,17 +38,17 @@ def make_anew(
         data: The folder in it, which is not there yet.
         corpus_row: The corpus.
         since: A version from which on the truth still knows what was removed.
-        graph_from: How many passages a graph pays from.
+        graph_from: From how many passages on it has a graph.
     """
     with reading(truth):
         corpus = get_corpus(truth, corpus_row)
     if corpus is None:
         return None
-    shard = Shard.create_beside(directory, data=data, dimension=corpus.dimension, version=since)
+    shard = Shard.create_beside(directory, data=data, dimension=corpus.dimension, version=since, graph_from=graph_from)
     passages = _catch_up(truth, shard, corpus_row)
     if passages is None:
         return None
-    shard.make_graph(passages, worthwhile=passages >= graph_from)
+    shard.compress(passages, worthwhile=passages >= min(COMPRESSED_FROM, graph_from))
     if _catch_up(truth, shard, corpus_row) is None:
         return None
     shard.flush_files()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from headwater_server.retrieval.store.index.applying import apply_next
 from headwater_server.retrieval.store.index.shard import (
+    COMPRESSED_FROM,
     Progress,
     Shard,
     ShardBroken,
@@ -35,23 +36,23 @@ _MOST_DEAD = 20_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 3_600.0
 
 
-def seconds_until_due(progress: Progress, *, quiet_for: float, graph_from: int) -> float | None:
+def seconds_until_due(progress: Progress, *, quiet_for: float, least: int) -> float | None:
     """In how many seconds a shard is to be made anew, if nothing is added meanwhile; None for not at all.
 
-    At once where so many passages were added since the last time that comparing them one by one costs more than the
-    graph, or so many were removed that half of it is waste; after a pause in the writing already for fewer. A share
+    At once where so many passages were added since the last time that comparing their whole vectors costs more than all
+    others, or so many were removed that half of it is waste; after a pause in the writing already for fewer. A share
     of what there is, so that an import of any length makes everything anew but a few times.
 
     Args:
         progress: The shard's.
         quiet_for: For how many seconds nothing was added to it.
-        graph_from: How many passages a graph pays from.
+        least: How many passages it pays from.
     """
     if progress.dead >= max(_MOST_DEAD, (progress.indexed + progress.fresh) // 2):
         return 0.0
-    if progress.fresh >= max(graph_from, progress.indexed * _SHARE_WHILE_WRITTEN):
+    if progress.fresh >= max(least, progress.indexed * _SHARE_WHILE_WRITTEN):
         return 0.0
-    if progress.fresh >= max(graph_from, progress.indexed * _SHARE_WHEN_QUIET):
+    if progress.fresh >= max(least, progress.indexed * _SHARE_WHEN_QUIET):
         return max(0.0, QUIET_SECONDS - quiet_for)
     return None
 
@@ -119,7 +120,7 @@ class Rebuilding:
     Args:
         truth: A connection that reads.
         database: What it is connected to.
-        graph_from: How many passages a graph pays from.
+        graph_from: From how many passages on a shard has a graph.
     """
 
     def __init__(self, truth: sqlite3.Connection, database: Path, *, graph_from: int) -> None:
@@ -196,7 +197,8 @@ class Rebuilding:
 
     def _seconds_until_due(self, shard: Shard) -> float | None:
         quiet_for = time.monotonic() - shard.added_at
-        return seconds_until_due(shard.progress, quiet_for=quiet_for, graph_from=self._graph_from)
+        least = min(COMPRESSED_FROM, self._graph_from)
+        return seconds_until_due(shard.progress, quiet_for=quiet_for, least=least)
 
     def _start(self, corpus: CorpusState, directory: Path) -> None:
         try:

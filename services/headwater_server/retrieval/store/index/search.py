@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,11 +31,12 @@ from headwater_server.retrieval.store.truth.connection import reading
 from headwater_server.retrieval.store.truth.reader import (
     CorpusState,
     StoredPassage,
+    data_version,
     find_corpus,
     load_passages,
     load_vectors,
 )
-from headwater_server.retrieval.store.truth.records import check_vector
+from headwater_server.retrieval.store.truth.records import check_vector, load_vector
 
 SETTLE_SECONDS = 0.25
 """How long a search may spend on catching up before it takes the index as it is."""
@@ -76,6 +77,8 @@ class Searcher:
         self._truth = truth
         self._shards = shards
         self._filters = Filters(truth)
+        self._seen = -1
+        self._corpora: dict[CorpusKey, CorpusState] = {}
 
     def search(self, query: Query) -> SearchResult:
         """See `Store.search`; the query has been checked but for its corpora and the dimension of its vector."""
@@ -91,24 +94,33 @@ class Searcher:
     def _attempt(self, query: Query) -> SearchResult:
         until = time.monotonic() + SETTLE_SECONDS
         with reading(self._truth):  # one moment for all: what is written meanwhile is for the next search
-            self._settle(query.corpora, until)
+            self._notice_writes()
             corpora = {key: self._known(key) for key in dict.fromkeys(query.corpora)}
+            self._settle(corpora.values(), until)
             targets = self._targets(query, corpora)
             current = all(self._is_current(state) for state in corpora.values())
             return self._ranked(query, targets, current=current)
 
+    def _notice_writes(self) -> None:
+        version = data_version(self._truth)
+        if version != self._seen:
+            self._shards.refresh()
+            self._corpora.clear()
+            self._seen = version
+
     def _known(self, key: CorpusKey) -> CorpusState:
-        corpus = find_corpus(self._truth, key)
+        corpus = self._corpora.get(key)
         if corpus is None:
-            raise CorpusUnknown(f"corpus {key.corpus_id!r} does not exist")
+            corpus = find_corpus(self._truth, key)
+            if corpus is None:
+                raise CorpusUnknown(f"corpus {key.corpus_id!r} does not exist")
+            self._corpora[key] = corpus
         return corpus
 
-    def _settle(self, corpora: Sequence[CorpusKey], until: float) -> None:
+    def _settle(self, corpora: Iterable[CorpusState], until: float) -> None:
         """Catches up the shards of the corpora, where time allows for all of it; else each by a step only."""
-        self._shards.refresh()
-        for key in corpora:
-            corpus = find_corpus(self._truth, key)
-            if corpus is None or corpus.passages == 0:
+        for corpus in corpora:
+            if corpus.passages == 0:
                 continue
             self._shards.get(corpus)
             if not self._shards.is_due(corpus.row):
@@ -250,6 +262,7 @@ class Searcher:
     ) -> list[Hit]:
         """The hits among the candidates that still are, in these corpora, and fulfil the filter."""
         passages = load_passages(self._truth, [row for row, _ in ranked])
+        cosines = _cosines(query.vector, passages)
         hits = []
         for row, score in ranked:
             passage = passages.get(row)
@@ -257,7 +270,7 @@ class Searcher:
                 continue
             if query.filter is not None and not matches(query.filter, passage.document):
                 continue
-            cosine = None if query.vector is None else _cosine(query.vector, passage.vector)
+            cosine = cosines.get(row)
             if cosine is not None and abs(nearest.get(row, cosine) - cosine) > _SCORE_TOLERANCE:
                 self._shards.broken(passage.corpus_row, ShardBroken(f"the vector of passage {row} is another"))
                 raise _ShardLostError
@@ -276,6 +289,16 @@ def _candidates(
     if query.vector is not None:
         by_vector = shard.nearest(query.vector, documents, depth=depth)
     return by_terms, by_vector
+
+
+def _cosines(vector: Vector | None, passages: Mapping[int, StoredPassage]) -> Mapping[int, float]:
+    """How near the passages are to a vector, of which there is none in a lexical search."""
+    if vector is None or not passages:
+        return {}
+    # Those of other corpora, which are dropped, may have vectors of another dimension.
+    same = {row: passage.vector for row, passage in passages.items() if len(passage.vector) == 4 * len(vector)}
+    matrix = load_vector(b"".join(same.values())).reshape(-1, len(vector))
+    return dict(zip(same, (matrix @ vector).tolist(), strict=True))
 
 
 def _cosine(one: Vector, other: Vector) -> float:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.v1 import filter_pb2
 from headwater_server.retrieval.model import Location
@@ -33,8 +33,7 @@ class CorpusState:
     passages: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPassage:
+class StoredPassage(NamedTuple):
     """A passage with its document, as they stand."""
 
     row: int
@@ -45,7 +44,8 @@ class StoredPassage:
     heading: str
     location: Location | None
     text: str
-    vector: Vector
+    vector: bytes
+    """As `load_vector` takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ def latest_version(connection: sqlite3.Connection) -> int:
     """The version of the last write that the connection sees; 0 before the first."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Another number than before if another connection has written since; costs much less than to look."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 _STATE_COLUMNS = "id, dimension, version, passages"
@@ -188,43 +194,55 @@ def load_vectors(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[in
 
 def load_passages(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredPassage]:
     """Those of the passages that still are, and are as they were written: a damaged one is logged and left out."""
-    found: dict[int, StoredPassage] = {}
-    for part in _parts(rows):
-        marks = ",".join("?" * len(part))
-        sql = (
-            "SELECT p.id, p.checksum, d.checksum, p.corpus_row, p.document_row, p.passage_id, p.ordinal, p.heading,"  # noqa: S608 (marks and our own names)
-            f" p.location, p.text, p.vector, {DOCUMENT_COLUMNS}"
-            f" FROM passages p JOIN documents d ON d.id = p.document_row WHERE p.id IN ({marks})"
-        )
-        for row, checksum, document_sum, *columns in connection.execute(sql, part):
-            of_passage = columns[:8]
-            corpus_row, _, passage_id, ordinal, heading, location, text, vector = of_passage
-            document = _intact_document((corpus_row, *columns[8:]), document_sum)
-            if document is None or not is_intact_passage(of_passage, checksum):
-                log.error(
-                    "passage %s of document %s is damaged on the disk and left out: see `headwater doctor --deep`",
-                    passage_id,
-                    columns[8],
-                )
-                continue
-            found[row] = StoredPassage(
-                row=row,
-                corpus_row=corpus_row,
-                document=document,
-                passage_id=passage_id,
-                ordinal=ordinal,
-                heading=heading,
-                location=load_location(location),
-                text=text,
-                vector=load_vector(vector),
+    found = {}
+    for row, checksum, document_sum, *columns in _passage_rows(connection, rows):
+        corpus_row, _, passage_id, ordinal, heading, location, text, vector, _ = columns[:9]
+        document = _intact_document((corpus_row, *columns[9:]), document_sum)
+        if document is None or not is_intact_passage(columns[:9], checksum):
+            log.error(
+                "passage %s of document %s is damaged on the disk and left out: see `headwater doctor --deep`",
+                _readable(passage_id),
+                _readable(columns[9]),
             )
+            continue
+        place = load_location(location)
+        found[row] = StoredPassage(
+            row, corpus_row, document, passage_id.decode(), ordinal, heading.decode(), place, text.decode(), vector
+        )
+    return found
+
+
+def _passage_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The passages with their documents; texts as bytes, which is what the checksums are of."""
+    found: list[tuple[Any, ...]] = []
+    factory, connection.text_factory = connection.text_factory, bytes
+    try:
+        for part in _parts(rows):
+            marks = ",".join("?" * len(part))
+            sql = (
+                "SELECT p.id, p.checksum, d.checksum, p.corpus_row, p.document_row, p.passage_id, p.ordinal,"  # noqa: S608 (marks and our own names)
+                f" p.heading, p.location, p.text, p.vector, p.language, {DOCUMENT_COLUMNS}"
+                f" FROM passages p JOIN documents d ON d.id = p.document_row WHERE p.id IN ({marks})"
+            )
+            found += connection.execute(sql, part).fetchall()
+    finally:
+        connection.text_factory = factory
     return found
 
 
 @lru_cache(maxsize=1_024)
 def _intact_document(columns: tuple[Any, ...], checksum: object) -> DocumentRecord | None:
     """The document of a row; None if the row is damaged. Kept, because one document's passages are found together."""
-    return to_document(columns[1:]) if is_intact_document(columns, checksum) else None
+    try:
+        corpus_row, *texts = columns
+        decoded = [text.decode() for text in texts]
+    except (AttributeError, UnicodeDecodeError):
+        return None
+    return to_document(decoded) if is_intact_document((corpus_row, *decoded), checksum) else None
+
+
+def _readable(name: object) -> object:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
 def _parts(rows: Sequence[int]) -> Iterable[Sequence[int]]:

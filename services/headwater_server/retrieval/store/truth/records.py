@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,7 +55,7 @@ def check_vector(vector: Vector, *, dimension: int, owner: str) -> None:
     """
     if vector.shape != (dimension,):
         raise ValueError(f"the vector of {owner} has the shape {vector.shape}; the corpus takes ({dimension},)")
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(np.dot(vector, vector))
     if not abs(length - 1.0) <= _LENGTH_TOLERANCE:  # false for NaN too
         raise ValueError(f"the vector of {owner} has length {length:.4g} instead of 1")
 
@@ -83,7 +84,7 @@ def dump_location(location: Location | None) -> str | None:
     return json.dumps([location.kind, location.start, location.end, location.sheet])
 
 
-def load_location(text: str | None) -> Location | None:
+def load_location(text: str | bytes | None) -> Location | None:
     """The location of which `dump_location` made this."""
     return None if text is None else Location(*json.loads(text))
 

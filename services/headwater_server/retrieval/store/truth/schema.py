@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from headwater_server import migrations
 from headwater_server.migrations import Migration
 from headwater_server.retrieval.store.protocol import StoreUnavailable
-from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum
+from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum, with_language
 
 APPLICATION_ID = 0x48575452
 """`HWTR`, in the header of the file: tells a store's database from any other."""
@@ -86,7 +86,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _add_checksums(connection: sqlite3.Connection) -> None:
     """Gives every passage and document a checksum of its row; see `checksums` for what it covers."""
-    connection.create_function("passage_checksum", 8, lambda *columns: passage_checksum(columns))
+    connection.create_function("passage_checksum", 8, lambda *columns: passage_checksum((*columns, "")))
     connection.create_function("document_checksum", 6, lambda *columns: document_checksum(columns))
     for table in ("passages", "documents"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
@@ -104,7 +104,13 @@ def _add_languages(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE passages ADD COLUMN language TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: Sequence[Migration] = (_create, _add_checksums, _add_languages)
+def _check_languages(connection: sqlite3.Connection) -> None:
+    """Extends every passage's checksum to its language."""
+    connection.create_function("with_language", 2, with_language)
+    connection.execute("UPDATE passages SET checksum = with_language(checksum, language) WHERE language != ''")
+
+
+MIGRATIONS: Sequence[Migration] = (_create, _add_checksums, _add_languages, _check_languages)
 """The step from each version to the next, beginning with an empty file; the version of a database is how many it took.
 
 Add a step at the end for every change of the tables; never change one that was released.

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from headwater_server.languages.detection import with_neighbours
 from headwater_server.retrieval.store.filter_sql import value_rows
-from headwater_server.retrieval.store.languages import with_neighbours
 from headwater_server.retrieval.store.protocol import CorpusKey, CorpusUnknown, DocumentRecord, PassageRecord
 from headwater_server.retrieval.store.terms import detected_language
 from headwater_server.retrieval.store.truth.checksums import document_checksum, passage_checksum
@@ -213,12 +213,12 @@ def _add_passages(
 ) -> None:
     connection.executemany(
         "INSERT INTO passages (tenant, corpus_row, document_row, passage_id, ordinal, heading, location, text, vector,"
-        " checksum, language) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((*_passage_row(owner, passage), language) for passage, language in zip(passages, languages, strict=True)),
+        " language, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_passage_row(owner, passage, language) for passage, language in zip(passages, languages, strict=True)),
     )
 
 
-def _passage_row(owner: tuple[str, int, int], passage: PassageRecord) -> tuple[object, ...]:
+def _passage_row(owner: tuple[str, int, int], passage: PassageRecord, language: str) -> tuple[object, ...]:
     tenant, corpus_row, document = owner
     columns = (
         corpus_row,
@@ -229,6 +229,7 @@ def _passage_row(owner: tuple[str, int, int], passage: PassageRecord) -> tuple[o
         dump_location(passage.location),
         passage.text,
         dump_vector(passage.vector),
+        language,
     )
     return tenant, *columns, passage_checksum(columns)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_server.retrieval.store.languages import language_of, with_neighbours
-from headwater_server.retrieval.store.stop_words import STOP_WORDS
+from headwater_server.languages.detection import language_of, with_neighbours
+from headwater_server.languages.stop_words import STOP_WORDS
 from headwater_server.retrieval.store.terms import detected_language
 
 SENTENCES = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from headwater_server.retrieval.store.stop_words import STOP_WORDS
+from headwater_server.languages.stop_words import STOP_WORDS
 
 MOST_WORDS = 400
 """So many words of a text are looked at; more make no difference."""
