@@ -3,7 +3,8 @@
     ServiceError                an expected failure, with a reason callers can act on
     ├── InvalidRequest          the caller's request is not as it must be (INVALID_FIELD)
     ├── ResourceNotFound        a named resource does not exist, or is another's (RESOURCE_NOT_FOUND)
-    └── Overloaded              no room for more work now (OVERLOADED)
+    ├── Overloaded              no room for more work now (OVERLOADED)
+    └── ServiceUnreachable      another of our services cannot be reached, or broke off (PROVIDER_UNAVAILABLE)
     NotImplementedYet           the contract has it, this version has not
     PreconditionFailed          the resource is not in a state that allows this
     AlreadyExists               the name is taken
@@ -115,6 +116,18 @@ class Overloaded(ServiceError):
 
     def __init__(self, message: str, *, retry_after: float, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(Reason.OVERLOADED, message, metadata=metadata, retry_after=retry_after)
+
+
+class ServiceUnreachable(ServiceError):
+    """Another of our services cannot be reached, or its connection broke off; what it had begun is not known."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            Reason.PROVIDER_UNAVAILABLE,
+            f"the {service} service cannot be reached, or broke off; try again soon",
+            metadata={"service": service},
+            retry_after=1.0,
+        )
 
 
 class NotImplementedYet(Exception):

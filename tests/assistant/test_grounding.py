@@ -126,6 +126,28 @@ def test_a_native_text_keeps_its_brackets() -> None:
     assert list(answer.add("See [1].")) == [TextPiece("See [1].", 0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "cited_words"),
+    [
+        ("One [1]. Two [2] and three.", "One", "One"),
+        ("One [1]. Two [2] and three.", "One [1].", "One."),
+        ("One [1]. Two [2] and three.", "Two", "Two"),
+        ("One [1]. Two [2] and three.", "three", "three"),
+        ("Größe [1][2], weiter.", "Größe [1][2], weiter", "Größe, weiter"),
+        ("Größe [1][2], weiter.", "weiter", "weiter"),
+        ("One [9] two.", "[9] two", "[9] two"),
+        ("One [1].", "[1]", None),
+    ],
+)
+def test_a_citation_beside_markers_counts_the_text_with_them(text: str, words: str, cited_words: str | None) -> None:
+    answer = GroundedAnswer(SOURCES, style=CitationStyle.BOTH)
+    pieces = [*(piece for character in text for piece in answer.add(character)), *answer.settle(len(text.encode()))]
+    said = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)).encode()
+    start = len(text[: text.index(words)].encode())
+    citation = answer.cite(Cite(start, start + len(words.encode()), [Evidence("3")]))
+    assert (said[citation.start_byte : citation.end_byte].decode() if citation else None) == cited_words
+
+
 def test_a_citation_without_any_evidence_left_is_dropped() -> None:
     assert native("abc", Cite(0, 3, [Evidence("8", "x")])) is None
 

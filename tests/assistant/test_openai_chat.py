@@ -136,6 +136,10 @@ async def test_a_provider_known_to_omit_the_end_may_end_with_its_finish_reason()
         (event({"error": {"code": "context_length_exceeded"}}), Reason.CONTEXT_TOO_LARGE),
         (b'event: error\ndata: {"message": "bad", "code": 400}\n\n', Reason.PROVIDER_REJECTED),
         (chat_event(delta={}, finish_reason="error") + b"data: [DONE]\n\n", Reason.PROVIDER_TRUNCATED),
+        (chat_event(delta={}, error={"code": 502}, finish_reason=None), Reason.PROVIDER_UNAVAILABLE),
+        (chat_event(delta={}, error={"code": 401}, finish_reason="error"), Reason.PROVIDER_UNAUTHENTICATED),
+        (chat_event(delta={}, error={"code": 429}, finish_reason="error"), Reason.PROVIDER_RATE_LIMITED),
+        (event({"object": "error", "message": "bad", "code": 400}), Reason.PROVIDER_REJECTED),
     ],
 )
 async def test_an_error_in_the_stream_is_an_error_with_its_reason_and_the_part_is_kept(
@@ -317,3 +321,16 @@ async def test_answers_at_once_do_not_mix() -> None:
         provider.canned = Canned(said("a", "b"))
         heard = await asyncio.gather(*(ask(core, a_request("Hello?", assistant=ME)) for _ in range(100)))
     assert {one.text for one in heard} == {"ab"}
+
+
+@pytest.mark.parametrize("piece", [b"", event({"detail": "Not here"}), event({"usage": {"prompt_tokens": 1}})])
+async def test_an_end_without_an_answer_is_a_broken_protocol(piece: bytes) -> None:
+    error = await failure_of([piece + b"data: [DONE]\n\n"])
+    assert error.reason is Reason.PROVIDER_PROTOCOL
+
+
+@pytest.mark.parametrize("index", [0, None])
+async def test_a_choice_without_its_number_is_the_one_that_was_asked_for(index: int | None) -> None:
+    choices = [{"index": index, "delta": {"content": "ok"}, "finish_reason": "stop"}, {"index": 1, "delta": {}}]
+    heard = await answer_to([event({"choices": choices}), b"data: [DONE]\n\n"])
+    assert (heard.text, heard.answer.finish_reason) == ("ok", answer_pb2.FINISH_REASON_STOP)

@@ -36,6 +36,15 @@ def test_sources_are_data_in_the_message_and_not_in_the_instructions() -> None:
     assert prompt.message.endswith("Question:\nHow many?")
 
 
+def test_a_model_that_cites_natively_is_sent_neither_the_sources_nor_a_wish_for_markers() -> None:
+    prompt = TEMPLATE.render(question="How many?", sources=[Source("1", "Secret.")], grounded=True, native=True)
+    assert prompt.message == "How many?"
+    assert "from the sources" in prompt.instructions
+    assert "brackets" not in prompt.instructions
+    assert "[1]" not in prompt.instructions
+    assert "brackets" in rendered(Source("1", "Secret.")).instructions
+
+
 def test_the_instructions_are_the_same_whatever_the_sources_say() -> None:
     assert rendered(Source("1", "a")).instructions == rendered(Source("1", "b", title="t")).instructions
 

@@ -182,7 +182,7 @@ def test_nobody_takes_the_place_of_the_built_in_assistant() -> None:
     [
         (
             NamedProvider(api="telepathy"),
-            r"assistants\.mine\.api: there is no 'telepathy'; there are builtin, echo, openai-chat",
+            r"assistants\.mine\.api: there is no 'telepathy'; there are anthropic, .*builtin, .*echo, .*openai-chat",
         ),
         (NamedProvider(api="openai-chat", base_url="ftp://x"), r"assistants\.mine\.base_url: must begin with"),
         (NamedProvider(api="openai-chat", base_url=f"http://u:{SECRET}@x/v1"), "user name or password"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 
 import pytest
+from structlog.testing import capture_logs
 
 from headwater.v1 import answer_pb2, chat_pb2, generation_pb2, source_pb2
 from headwater_server.assistant.config import AssistantConfig
@@ -199,6 +200,34 @@ async def test_native_citations_are_checked_and_passed_on(serve: Serve) -> None:
     assert heard.text == "Größe [1]"
     assert heard.spans == [("Größe", ["1", "1"])]
     assert [item.quote for item in heard.citations[0].evidence] == ["the first", ""]
+
+
+@pytest.mark.parametrize("end", [4, 7])
+async def test_a_citation_in_the_middle_of_a_marker_leaves_the_marker_whole(serve: Serve, end: int) -> None:
+    model = Model("m", citations=CitationStyle.BOTH)
+    events: list[Event] = [Text("Größe is so [1"), Cite(0, end, [Evidence("2")]), Text("]. More."), STOP]
+    heard = await ask(serve(Scripted(events, model=model)), a_request("Why?", sources=["first", "second"]))
+    assert heard.text == "Größe is so. More."
+    cited = [ids for _, ids in heard.spans]
+    assert ["1"] in cited
+    assert ("Größe is so", ["1"]) in heard.spans
+
+
+async def test_a_citation_of_what_is_held_back_comes_after_it(serve: Serve) -> None:
+    model = Model("m", citations=CitationStyle.BOTH)
+    events: list[Event] = [Text("So [1"), Cite(0, 5, [Evidence("1")]), STOP]
+    heard = await ask(serve(Scripted(events, model=model)), a_request("Why?", sources=["first"]))
+    assert heard.spans == [("So [1", ["1"])]
+
+
+async def test_citations_that_hold_nothing_are_counted_in_one_warning(serve: Serve) -> None:
+    model = Model("m", citations=CitationStyle.NATIVE)
+    scripted = Scripted([Text("So."), *[Cite(0, 99, [Evidence("1")])] * 50, STOP], model=model)
+    with capture_logs() as logs:
+        heard = await ask(serve(scripted), a_request("Why?", sources=["x"]))
+    assert heard.citations == []
+    warnings = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert [(entry["event"], entry["count"]) for entry in warnings] == [("citations_dropped", 50)]
 
 
 async def test_halves_of_characters_never_reach_the_wire(serve: Serve) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from pathlib import Path
@@ -91,6 +92,71 @@ async def test_a_connection_whose_stream_has_ended_is_used_again() -> None:
             await events_of(client)
         await client.aclose()
     assert provider.connections == 1
+
+
+async def closing_server(*, answered: bool) -> tuple[asyncio.Server, str, list[None]]:
+    """A server that closes each connection after one request, though it says that it keeps it."""
+    connections: list[None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(None)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0]))
+        if answered:
+            body = b"data: [DONE]\n\n"
+            writer.write(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
+
+
+async def test_a_connection_that_the_server_closed_though_it_said_it_keeps_it_fails_no_request() -> None:
+    server, url, _ = await closing_server(answered=True)
+    async with server:
+        client = HttpClient(url, provider="fake")
+        for _ in range(50):
+            assert await events_of(client) == [b"[DONE]"]
+        await client.aclose()
+
+
+async def test_on_a_new_connection_nothing_is_sent_twice() -> None:
+    server, url, connections = await closing_server(answered=False)
+    async with server:
+        error = await failure(url)
+    assert error.reason is Reason.PROVIDER_UNAVAILABLE
+    assert "closed the connection without an answer" in error.message
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize(("connection", "sent"), [("close", 2), ("keep-alive", 3)])
+async def test_a_request_is_sent_again_only_where_it_met_a_kept_connection(connection: str, sent: int) -> None:
+    requests: list[None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers the first request of all, and closes the connection of any other unanswered."""
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0]))
+                requests.append(None)
+                if len(requests) > 1:
+                    break
+                body = b"data: [DONE]\n\n"
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: %s\r\n" % connection.encode())
+                writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", provider="fake")
+        assert await events_of(client) == [b"[DONE]"]
+        with pytest.raises(ServiceError, match="without an answer") as raised:
+            await events_of(client)
+        await client.aclose()
+    assert raised.value.reason is Reason.PROVIDER_UNAVAILABLE
+    assert len(requests) == sent
 
 
 async def test_a_reader_that_leaves_closes_the_connection_at_once() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_server.outgoing.sse import EventParser, EventTooLarge, ServerSentEvent
+from headwater_server.outgoing.sse import EventParser, EventTooLarge, NotEvents, ServerSentEvent
+from tests.outgoing.cutting import by_byte, cut
+from tests.outgoing.plain_sse import PARTS, reference
 
 
 def parsed(pieces: Iterable[bytes], **options: int) -> list[ServerSentEvent]:
@@ -15,56 +16,7 @@ def parsed(pieces: Iterable[bytes], **options: int) -> list[ServerSentEvent]:
     return [event for piece in pieces for event in parser.feed(piece)]
 
 
-def reference(body: bytes) -> list[ServerSentEvent]:
-    """The same, written in the plainest way over a whole body."""
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
-    events: list[ServerSentEvent] = []
-    data: list[bytes] = []
-    kind = b""
-    for line in lines:
-        if not line:
-            if data:
-                events.append(ServerSentEvent(b"\n".join(data), kind.decode("utf-8", "replace") or "message"))
-            data, kind = [], b""
-            continue
-        name, colon, value = line.partition(b":")
-        if colon and value[:1] == b" ":
-            value = value[1:]
-        if name == b"data":
-            data.append(value)
-        elif name == b"event":
-            kind = value
-    return events
-
-
-def cut(body: bytes, cuts: Iterable[int]) -> list[bytes]:
-    bounds = [0, *sorted({min(position, len(body)) for position in cuts}), len(body)]
-    return [body[begin:end] for begin, end in itertools.pairwise(bounds)]
-
-
-WORDS = st.sampled_from(
-    [
-        b"data",
-        b"event",
-        b"id",
-        b"retry",
-        b":",
-        b": ",
-        b" ",
-        b"\n",
-        b"\r",
-        b"\r\n",
-        b"\n\n",
-        b"data: x\n\n",
-        b"\xef\xbb\xbf",
-        "é\u2028\u2029\x85\x0b\x0c\x1c😀".encode(),
-        b"\xff",
-        b"[DONE]",
-        b"{}",
-        b"a",
-    ]
-)
+WORDS = st.sampled_from(PARTS)
 
 
 @given(st.lists(WORDS, max_size=60).map(b"".join), st.lists(st.integers(0, 200), max_size=12))
@@ -74,7 +26,7 @@ def test_any_body_cut_anywhere_gives_the_events_of_the_plain_parser(body: bytes,
 
 @given(st.lists(WORDS, max_size=20).map(b"".join))
 def test_a_body_given_byte_by_byte_gives_the_same_events(body: bytes) -> None:
-    assert parsed(body[index : index + 1] for index in range(len(body))) == reference(body)
+    assert parsed(by_byte(body)) == reference(body)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -102,6 +54,13 @@ def test_a_line_over_the_limit_is_refused_before_it_has_ended() -> None:
         parsed([b"data: 12", b"345678", b"9012"], max_event_bytes=16)
 
 
+@pytest.mark.parametrize("line", [b"data: 12345678901", b": a comment that is long"])
+def test_a_whole_line_over_the_limit_is_refused_as_one_that_is_cut(line: bytes) -> None:
+    for pieces in ([line + b"\n"], [line[:9], line[9:] + b"\n"]):
+        with pytest.raises(EventTooLarge):
+            parsed(pieces, max_event_bytes=16)
+
+
 def test_many_lines_of_one_event_over_the_limit_are_refused() -> None:
     with pytest.raises(EventTooLarge):
         parsed([b"data: 1234\n"] * 4, max_event_bytes=16)
@@ -109,3 +68,31 @@ def test_many_lines_of_one_event_over_the_limit_are_refused() -> None:
 
 def test_many_events_within_the_limit_are_not_too_large() -> None:
     assert len(parsed([b"data: 1234\n\n"] * 40, max_event_bytes=16)) == 40
+
+
+DOCUMENTS = [
+    b'{"error": {"code": 503}}',
+    b' \r\n[{"a": 1}]\n\n',
+    b"\xef\xbb\xbf<!doctype html>\n\n<html>: data</html>\n",
+]
+
+
+@pytest.mark.parametrize("body", DOCUMENTS)
+def test_a_body_that_begins_as_a_document_and_has_no_event_is_none_of_events(body: bytes) -> None:
+    for pieces in ([body], list(by_byte(body))):
+        parser = EventParser()
+        assert [event for piece in pieces for event in parser.feed(piece)] == []
+        with pytest.raises(NotEvents):
+            parser.finish()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xef\xbb", b"\n", b"d", b"data: x", b"data: {}\n", b": <html>", b"<\n\ndata: x\n\n", b"data: x\n\n{"],
+)
+def test_a_body_that_may_have_been_one_of_events_is_only_cut_off(body: bytes) -> None:
+    for pieces in ([body], list(by_byte(body))):
+        parser = EventParser()
+        for piece in pieces:
+            parser.feed(piece)
+        assert parser.finish() == []

@@ -11,7 +11,7 @@ Headwater's developers share; no weights of any real model are in it, so no lice
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,12 @@ DEFAULT = (
     "Streaming answers arrive token by token [1]. The retrieval service ranked three passages, and the assistant "
     "cites them as it writes [2]. Every caller receives one terminal message that carries the sources [3]."
 )
+
+CITING = (
+    "Answers arrive word after phrase [1]. The retrieval service ranked three passages, while its neighbour cites them"
+    " [2]. Every caller receives one terminal message that carries sources [1][3]. Größe zählt."
+)
+"""No word comes twice in it, so that each is a token of its own, wherever the text is cut."""
 
 SCENARIOS = {
     "default": DEFAULT,
@@ -36,6 +42,9 @@ SCENARIOS = {
 }
 """The text of each scenario; `#NAME` in the last message chooses it. `#loop` says " tick tock" without end."""
 
+CONTINUABLE = {"default": CITING, "long": SCENARIOS["long"]}
+"""The scenarios of the model that goes on from a part of its text."""
+
 _BYTES_A_TOKEN = {"unicode": 1, "seps": 3}
 _DIMENSION, _FEED_FORWARD, _HEADS = 256, 64, 4
 _LOOP = (b" tick", b" tock")
@@ -47,6 +56,7 @@ Matrix = npt.NDArray[np.float32]
 class _Vocabulary:
     """Tokens, and which one follows which."""
 
+    spell: Callable[[bytes], str]
     tokens: list[str] = field(default_factory=list)
     control: set[int] = field(default_factory=set)
     following: dict[int, int] = field(default_factory=dict)
@@ -63,7 +73,7 @@ class _Vocabulary:
     def chain(self, start: int, text: bytes, size: int) -> int:
         """Spells a text after a token, and returns its last token."""
         for piece in self._pieces(text, size):
-            number = self.add(_spelled(piece))
+            number = self.add(self.spell(piece))
             self.following[start] = number
             start = number
         return start
@@ -85,16 +95,20 @@ class _Vocabulary:
         return pieces
 
     def _is_new(self, piece: bytes, new: set[bytes]) -> bool:
-        return piece not in new and _spelled(piece) not in self._known
+        return piece not in new and self.spell(piece) not in self._known
 
 
 def _cuts(text: bytes, size: int) -> Iterator[int]:
-    """Where tokens may end: every `size` bytes, or before each word where it is 0; at last at the end."""
+    """Where tokens may end: every `size` bytes, or, where it is 0, before words and after markers; and at the end."""
     for position in range(1, len(text)):
-        if position % size == 0 if size else text[position] in b" \n" and text[position - 1] not in b" \n":
+        if position % size == 0 if size else _parts(text[position - 1 : position], text[position : position + 1]):
             yield position
     if text:
         yield len(text)
+
+
+def _parts(before: bytes, after: bytes) -> bool:
+    return (after in b" \n" and before not in b" \n") or (before == b"]" and after != b"[")
 
 
 def _byte_letters() -> dict[int, str]:
@@ -111,9 +125,23 @@ def _spelled(piece: bytes) -> str:
     return "".join(_LETTERS[byte] for byte in piece)
 
 
-def write_model(path: Path) -> None:
-    """Writes the model, some 5 MB."""
-    vocabulary, begin, end = _vocabulary()
+def _escaped(piece: bytes) -> str:
+    """As vocabularies of RWKV spell bytes."""
+    return "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def write_model(path: Path, *, continuable: bool = False) -> None:
+    """Writes the model, some 5 MB.
+
+    Args:
+        path: Where to.
+        continuable: Whether it has to go on where its text is given to it in part. Then its tokenizer is one that takes
+            the longest token that fits (RWKV's), so that a part ends in the very token it ended in when it was said;
+            and it knows the scenarios `CONTINUABLE` only.
+    """
+    scenarios = CONTINUABLE if continuable else SCENARIOS
+    vocabulary = _Vocabulary(_escaped if continuable else _spelled)
+    begin, end = _fill(vocabulary, scenarios)
     embeddings = _embeddings(len(vocabulary.tokens))
     output = np.zeros_like(embeddings)
     for token, following in vocabulary.following.items():
@@ -121,6 +149,14 @@ def write_model(path: Path) -> None:
     writer = gguf.GGUFWriter(str(path), "llama")
     _write_parameters(writer, len(vocabulary.tokens))
     _write_vocabulary(writer, vocabulary, begin=begin, end=end)
+    writer.add_chat_template(_template(scenarios))
+    if continuable:
+        writer.add_tokenizer_model("rwkv")
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        blank = _spelled(b" ")
+        writer.add_token_merges([f"{blank} {blank}"])
     for name, tensor in _tensors(embeddings, output).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -129,18 +165,18 @@ def write_model(path: Path) -> None:
     writer.close()
 
 
-def _vocabulary() -> tuple[_Vocabulary, int, int]:
-    vocabulary = _Vocabulary()
+def _fill(vocabulary: _Vocabulary, scenarios: Mapping[str, str]) -> tuple[int, int]:
+    """Puts the scenarios into a vocabulary; returns its tokens for begin and end."""
     for byte in range(256):
-        vocabulary.add(_spelled(bytes([byte])))
+        vocabulary.add(vocabulary.spell(bytes([byte])))
     begin, end = vocabulary.add("<|bos|>", control=True), vocabulary.add("<|eos|>", control=True)
-    starts = {name: vocabulary.add(f"<|s:{name}|>", control=True) for name in (*SCENARIOS, "loop")}
-    for name, text in SCENARIOS.items():
+    starts = {name: vocabulary.add(f"<|s:{name}|>", control=True) for name in (*scenarios, "loop")}
+    for name, text in scenarios.items():
         last = vocabulary.chain(starts[name], text.encode(), _BYTES_A_TOKEN.get(name, 0))
         vocabulary.following[last] = end
-    tick, tock = (vocabulary.add(_spelled(word)) for word in _LOOP)
+    tick, tock = (vocabulary.add(vocabulary.spell(word)) for word in _LOOP)
     vocabulary.following |= {starts["loop"]: tick, tick: tock, tock: tick}
-    return vocabulary, begin, end
+    return begin, end
 
 
 def _embeddings(count: int) -> Matrix:
@@ -180,21 +216,16 @@ def _write_vocabulary(writer: gguf.GGUFWriter, vocabulary: _Vocabulary, *, begin
         gguf.TokenType.CONTROL if number in vocabulary.control else gguf.TokenType.NORMAL
         for number in range(len(vocabulary.tokens))
     ]
-    blank = _spelled(b" ")
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges([f"{blank} {blank}"])
     writer.add_bos_token_id(begin)
     writer.add_eos_token_id(end)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(_template())
 
 
-def _template() -> str:
+def _template(scenarios: Mapping[str, str]) -> str:
     """Writes the conversation, and then the start token of the scenario that the last message names."""
-    names = ", ".join(repr(name) for name in (*SCENARIOS, "loop"))
+    names = ", ".join(repr(name) for name in (*scenarios, "loop"))
     return (
         "{%- for m in messages -%}{{ m['role'] }}: {{ m['content'] }}\n{% endfor -%}"
         "{%- set chosen = namespace(name='default') -%}"

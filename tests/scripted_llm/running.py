@@ -12,15 +12,19 @@ SERVE = Path(__file__).with_name("serve.py")
 
 
 @contextmanager
-def scripted_llm(folder: Path) -> Iterator[str]:
+def scripted_llm(folder: Path, *, continuable: bool = False) -> Iterator[str]:
     """Makes the model in a folder and serves it.
+
+    Args:
+        folder: The folder.
+        continuable: Whether the model has to go on from a part of its text.
 
     Yields:
         The server's base URL, without `/v1`.
     """
     from tests.scripted_llm.model import write_model  # noqa: PLC0415 (only where its packages are installed)
 
-    write_model(folder / "scripted.gguf")
+    write_model(folder / "scripted.gguf", continuable=continuable)
     with (folder / "llama.log").open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, str(SERVE), "scripted.gguf"],  # the name by which the server calls the model

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headwater_server.assistant.failover.policy import FailoverPolicy
 from headwater_server.outgoing.endpoints import base_url_problem
 
 DEFAULT_ASSISTANT = "builtin/extractive"
@@ -56,6 +57,8 @@ class AssistantConfig:
     """Seconds to wait for a provider's list of models."""
     list_max_age: float = 60.0
     """Seconds for which a provider's list of models is kept."""
+    failover: FailoverPolicy = field(default_factory=FailoverPolicy)
+    """What is done where an assistant fails before it has said anything."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     """The environment, in which providers' own variables such as `OPENAI_API_KEY` are looked up."""
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headwater_server.assistant.markers import Marker, MarkerReader
+from headwater_server.assistant.prefix import Prefix, with_markers
 from headwater_server.assistant.protocol import CitationStyle, Cite, Evidence, Source
 from headwater_server.assistant.quotes import QuotedText
 from headwater_server.assistant.sentences import sentences
+from headwater_server.errors import InvalidRequest
 from headwater_server.text import SurrogateJoiner, utf8_prefix
 
 MAX_TEXT_BYTES = 1 << 20
@@ -62,8 +64,11 @@ class GroundedAnswer:
         self.full = False
         self.cited: set[str] = set()
         self._sources: Mapping[str, Source] = {source.id: source for source in sources}
+        self._takes_cites = style is not CitationStyle.MARKERS
         self._native = style is CitationStyle.NATIVE
         self._markers = MarkerReader(() if self._native else [int(number) for number in self._sources])
+        self._taken_out: list[tuple[int, int]] = []  # where markers stood in the text with all of them, and their sizes
+        self._taken_size = 0
         self._joiner = SurrogateJoiner()
         self._quoted: dict[str, QuotedText] = {}
         self._size = 0
@@ -73,11 +78,44 @@ class GroundedAnswer:
         self._cited_to = 0  # the byte after the last span a marker was given
         self._last_span: tuple[int, int] | None = None
         self._starts: list[tuple[int, bytes]] = []  # the pieces, to see where characters begin; kept for `Cite` only
+        self._said: set[tuple[int, int, tuple[str, ...]]] = set()  # the citations of a prefix
 
     @property
     def size(self) -> int:
         """The length of the text so far, in bytes of UTF-8."""
         return self._size
+
+    def go_on(self, prefix: Prefix) -> str:
+        """Takes in what was sent of the answer before it was interrupted; takes time in proportion to it.
+
+        Returns:
+            It as the assistant said it.
+
+        Raises:
+            InvalidRequest: It cannot be put back: read again it is not what it was.
+        """
+        self._said = {citation.key for citation in prefix.citations}
+        if self._native:
+            for _ in self._append(prefix.text):
+                pass
+            self._evidence = sum(len(citation.evidence) for citation in prefix.citations)
+            self.cited.update(item.source_id for citation in prefix.citations for item in citation.evidence)
+            return prefix.text
+        raw = with_markers(prefix)
+        read = [*self._read(self._markers.feed(raw)), *self._read(self._markers.finish())]
+        citations = [piece for piece in read if isinstance(piece, CheckedCitation)]
+        text = "".join(piece.text for piece in read if isinstance(piece, TextPiece))
+        keys = [(item.start_byte, item.end_byte, tuple(each.source_id for each in item.evidence)) for item in citations]
+        if text != prefix.text or keys != [item.key for item in prefix.citations]:
+            raise InvalidRequest("prefix", "cannot be put back into what the assistant said, with its markers")
+        return raw
+
+    def repeats(self, cite: Cite) -> bool:
+        """Whether a citation that the assistant made itself was sent before it was interrupted."""
+        if not self._said:
+            return False
+        start, end = self._without_markers(cite.start_byte), self._without_markers(cite.end_byte)
+        return (start, end, tuple(item.source_id for item in cite.evidence)) in self._said
 
     def add(self, text: str) -> Iterator[TextPiece | CheckedCitation]:
         """Appends a piece of what the model said; gives what is certain."""
@@ -88,22 +126,45 @@ class GroundedAnswer:
         yield from self._read(self._markers.feed(self._joiner.finish()))
         yield from self._read(self._markers.finish())
 
+    def settle(self, end: int) -> Iterator[TextPiece | CheckedCitation]:
+        """Gives what is held back now, though more may come: a citation comes after all the text that it covers.
+
+        Args:
+            end: Where the citation ends, in the text with the markers in it. What it does not cover stays held back,
+                as it may still become a marker.
+        """
+        if end > self._size + self._taken_size:
+            yield from self._read(self._markers.finish())
+
     def cite(self, cite: Cite) -> CheckedCitation | None:
-        """Checks a citation that the assistant made itself.
+        """Checks a citation that the assistant made itself. Its offsets count the text with the markers in it.
 
         Returns:
             It, with what holds of its evidence. None if nothing does, or its span is not one of the text so far.
         """
-        in_text = 0 <= cite.start_byte < cite.end_byte <= self._size
-        if not self._native or not in_text or not (self._is_start(cite.start_byte) and self._is_start(cite.end_byte)):
+        if not self._takes_cites:
             return None
-        return self._citation(cite.start_byte, cite.end_byte, cite.evidence)
+        start, end = self._without_markers(cite.start_byte), self._without_markers(cite.end_byte)
+        if not 0 <= start < end <= self._size or not (self._is_start(start) and self._is_start(end)):
+            return None
+        return self._citation(start, end, cite.evidence)
+
+    def _without_markers(self, offset: int) -> int:
+        """An offset into the text with all markers as one into the text without; inside of a marker, its place."""
+        removed = 0
+        for start, size in self._taken_out:
+            if start >= offset:
+                break
+            removed += min(size, offset - start)
+        return offset - removed
 
     def _read(self, pieces: Iterable[str | Marker]) -> Iterator[TextPiece | CheckedCitation]:
         for piece in pieces:
             if self.full:
                 return
             if isinstance(piece, Marker):
+                self._taken_out.append((self._size + self._taken_size, piece.size))
+                self._taken_size += piece.size
                 citation = self._marked(piece)
                 if citation:
                     yield citation
@@ -117,7 +178,7 @@ class GroundedAnswer:
             return
         yield TextPiece(fitting, self._size)
         encoded = fitting.encode()
-        if self._native:
+        if self._takes_cites:
             self._starts.append((self._size, encoded))
         self._size += len(encoded)
         self._move_tail(fitting)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _BLANK = r"[ \t\u00a0\u202f]"
 _NUMBER = r"[1-9][0-9]{0,3}"
@@ -50,6 +50,8 @@ class Marker:
     """A marker that was taken out of the text at this place."""
 
     numbers: tuple[int, ...]
+    size: int = field(default=0, compare=False)
+    """How many bytes of UTF-8 were taken out."""
 
 
 class MarkerReader:
@@ -129,7 +131,8 @@ class MarkerReader:
             return opening + 1
         if blanks and not _wants_no_blank(buffer[end : end + 1]):
             yield self._pass(blanks)
-        yield Marker(numbers)
+            position = opening
+        yield Marker(numbers, len(buffer[position:end].encode()))
         self._previous = ""
         return end
 

@@ -9,8 +9,10 @@ from google.protobuf import json_format
 
 from headwater.v1 import answer_pb2, assistant_service_pb2, chat_pb2, generation_pb2, source_pb2
 from headwater_server.assistant.grounding import CheckedCitation, TextPiece
+from headwater_server.assistant.prefix import Prefix, SaidCitation
 from headwater_server.assistant.protocol import (
     AbstainReason,
+    Evidence,
     FinishReason,
     Message,
     Model,
@@ -69,6 +71,7 @@ def _source(source: source_pb2.Source) -> Source:
         id=source.id,
         text=source.content,
         title=source.title,
+        uri=source.uri,
         heading=source.heading,
         location=location_words(source.location),
         document=source.document,
@@ -101,6 +104,39 @@ def history_of(request: assistant_service_pb2.StreamGenerateRequest) -> list[Mes
         if message.role not in _ROLES:
             raise InvalidRequest(f"history[{index}].role", "must be CHAT_ROLE_USER or CHAT_ROLE_ASSISTANT")
     return [Message(_ROLES[message.role], message.text) for message in request.history]
+
+
+def prefix_of(request: assistant_service_pb2.StreamGenerateRequest) -> Prefix | None:
+    """What has been sent of the answer; None where it starts.
+
+    Raises:
+        InvalidRequest: A citation's span is not one of the text.
+    """
+    if not request.HasField("prefix"):
+        return None
+    encoded = request.prefix.text.encode()
+    if not encoded:
+        raise InvalidRequest("prefix.text", "must not be empty")
+    for index, citation in enumerate(request.prefix.citations):
+        if not _spans(encoded, citation.start_byte, citation.end_byte):
+            raise InvalidRequest(f"prefix.citations[{index}]", "is not of whole characters of the text")
+    return Prefix(
+        request.prefix.text,
+        [
+            SaidCitation(
+                citation.start_byte,
+                citation.end_byte,
+                [Evidence(item.source_id, item.quote) for item in citation.evidence],
+            )
+            for citation in request.prefix.citations
+        ],
+    )
+
+
+def _spans(text: bytes, start: int, end: int) -> bool:
+    return 0 <= start < end <= len(text) and all(
+        offset == len(text) or text[offset] & 0xC0 != 0x80 for offset in (start, end)
+    )
 
 
 def sampling_of(generation: generation_pb2.GenerationOptions) -> Sampling:

@@ -6,31 +6,29 @@ Many servers speak the same: vLLM, llama.cpp, LM Studio, Groq, DeepSeek, OpenRou
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from urllib.parse import urlsplit
 
+from headwater_server.assistant.continuing import CONTINUES, WithoutEcho, ask_to_go_on, tokens_left
 from headwater_server.assistant.openai_stream import ChatStream
 from headwater_server.assistant.protocol import (
     Event,
-    Finished,
-    FinishReason,
     GenerateRequest,
     Model,
     Provider,
     ProviderSettings,
     Sampling,
 )
-from headwater_server.errors import InvalidRequest
+from headwater_server.assistant.provider_stream import AnswerReader, answered
+from headwater_server.assistant.request_fields import present, with_options
+from headwater_server.assistant.wire_json import is_model_id, label
 from headwater_server.outgoing.http import HttpClient
-from headwater_server.outgoing.provider_errors import ContentWithheld
-from headwater_server.text import shortened, without_surrogates
+from headwater_server.outgoing.sse import EventParser, ServerSentEvent
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 _MAX_MODELS = 10_000
-_RESERVED = frozenset({"functions", "function_call", "messages", "model", "n", "stream", "stream_options"})
-_TOOLS = frozenset({"parallel_tool_calls", "tool_choice", "tools"})
+_RESERVED = frozenset({"n", "stream_options"})
 _CONTEXT_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 
 
@@ -48,6 +46,10 @@ class ChatOptions:
     max_tokens_field: str = ""
     """What the server calls the limit of tokens to write. Empty: `max_completion_tokens` for OpenAI itself, which
     refuses the older `max_tokens` for its newer models, and `max_tokens` for everyone else."""
+    seed_field: str = ""
+    """What the server calls the seed. Empty: `seed`."""
+    continues: str = ""
+    """How the server goes on from a part of an answer, one of `CONTINUES`. Empty: it does not."""
 
     @classmethod
     def of(cls, options: Mapping[str, object], *, provider: str) -> ChatOptions:
@@ -63,6 +65,8 @@ class ChatOptions:
                 raise ValueError(f"assistants.{provider}.{key}: not a setting of openai-chat; those are {known}")
             if type(value) is not kinds[key]:
                 raise ValueError(f"assistants.{provider}.{key}: must be of type {kinds[key].__name__}")
+        if options.get("continues", "") not in {"", *CONTINUES}:
+            raise ValueError(f"assistants.{provider}.continues: must be one of {', '.join(CONTINUES)}")
         return cls(**options)  # type: ignore[arg-type]  # each value's type was checked above
 
 
@@ -74,26 +78,18 @@ class ChatAssistant:
         self._http = http
         self._options = options
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Answers; see `Assistant.generate`."""
-        options = self._options
-        chat = ChatStream(self._http.errors, think_tags=options.think_tags, ends_without_done=options.ends_without_done)
+        options, errors = self._options, self._http.errors
+        reader: AnswerReader[ServerSentEvent] = ChatStream(
+            errors,
+            think_tags=options.think_tags and not request.prefix,  # text has begun: the thinking is over
+            ends_without_done=options.ends_without_done,
+        )
+        if options.continues == "mistral":
+            reader = WithoutEcho(reader, prefix=request.prefix, errors=errors)
         document = chat_document(request, model=self.model.id, options=options)
-        try:
-            async with (
-                self._http.post_stream("/chat/completions", document) as stream,
-                aclosing(stream.events()) as events,
-            ):
-                async for server_event in events:
-                    for event in chat.feed(server_event):
-                        yield event
-                    if chat.done:
-                        await stream.finish()
-                        break
-            for event in chat.finish():
-                yield event
-        except ContentWithheld:
-            yield Finished(FinishReason.CONTENT_FILTER)
+        return answered(self._http, "/chat/completions", document, parser=EventParser(), reader=reader)
 
 
 class ChatProvider:
@@ -108,8 +104,9 @@ class ChatProvider:
         base_url = settings.base_url or OPENAI_URL
         chosen = ChatOptions.of(settings.options, provider=settings.name)
         field = chosen.max_tokens_field or _max_tokens_field(base_url)
-        self._options = ChatOptions(chosen.think_tags, chosen.ends_without_done, chosen.include_usage, field)
+        self._options = replace(chosen, max_tokens_field=field)
         self._settings = settings
+        self._listed: Mapping[str, Model] = {}  # what the server said of its models when it was last asked
         self._http = HttpClient(
             base_url,
             provider=settings.name,
@@ -120,7 +117,7 @@ class ChatProvider:
 
     def assistant(self, model: str) -> ChatAssistant:
         """The assistant of a model, whether the server knows it or not."""
-        return ChatAssistant(self._model(model), self._http, self._options)
+        return ChatAssistant(self._listed.get(model) or self._model(model, {}), self._http, self._options)
 
     async def models(self) -> Sequence[Model]:
         """The models the server lists at `GET /models`.
@@ -133,25 +130,26 @@ class ChatProvider:
         if not isinstance(listed, list):
             raise self._http.errors.protocol("a list of models that is none")
         entries = [entry for entry in listed[:_MAX_MODELS] if isinstance(entry, dict)]
-        return [self._model(str(entry["id"]), entry) for entry in entries if _is_model_id(entry.get("id"))]
+        models = [self._model(str(entry["id"]), entry) for entry in entries if is_model_id(entry.get("id"))]
+        self._listed = {model.id: model for model in models}
+        return models
 
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
 
-    def _model(self, model: str, entry: Mapping[str, object] | None = None) -> Model:
-        entry = entry or {}
+    def _model(self, model: str, entry: Mapping[str, object]) -> Model:
         context = self._settings.context_tokens
         for field in _CONTEXT_FIELDS:
             value = entry.get(field)
             if context is None and isinstance(value, int) and 0 < value < 2**31:
                 context = value
-        name = entry.get("name")
         return Model(
             id=model,
-            display_name=shortened(without_surrogates(name), 256) if isinstance(name, str) else "",
+            display_name=label(entry.get("name")),
             context_tokens=context,
             max_output_tokens=self._settings.max_output_tokens,
+            continues_prefix=bool(self._options.continues),
         )
 
 
@@ -170,37 +168,33 @@ def chat_document(request: GenerateRequest, *, model: str, options: ChatOptions)
     Raises:
         InvalidRequest: `provider_options` has a field that is not the caller's to set.
     """
-    messages = [{"role": message.role.value, "content": message.text} for message in request.messages]
+    messages: list[dict[str, object]] = [
+        {"role": message.role.value, "content": message.text} for message in request.messages
+    ]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     document: dict[str, object] = {"model": model, "messages": messages, "stream": True}
     if options.include_usage:
         document["stream_options"] = {"include_usage": True}
-    document |= _sampling_fields(request.sampling, max_tokens_field=options.max_tokens_field or "max_tokens")
-    for name, value in request.sampling.provider_options.items():
-        where = f"generation.provider_options.{name}"
-        if name in _TOOLS:
-            raise InvalidRequest(where, "tools are not supported")
-        if name in _RESERVED or name in document:
-            raise InvalidRequest(where, "is set by Headwater or by a field of its own; leave it out")
-        document[name] = value
-    return document
+    sampling = replace(
+        request.sampling, max_output_tokens=tokens_left(request.sampling.max_output_tokens, request.prefix)
+    )
+    document |= _sampling_fields(sampling, options)
+    if request.prefix:
+        document |= ask_to_go_on(messages, request.prefix, way=options.continues)
+    return with_options(document, request.sampling.provider_options, reserved=_RESERVED)
 
 
-def _sampling_fields(sampling: Sampling, *, max_tokens_field: str) -> dict[str, object]:
+def _sampling_fields(sampling: Sampling, options: ChatOptions) -> dict[str, object]:
     document: dict[str, object] = {
-        max_tokens_field: sampling.max_output_tokens,
+        options.max_tokens_field or "max_tokens": sampling.max_output_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "stop": list(sampling.stop_sequences) or None,
-        "seed": sampling.seed,
+        options.seed_field or "seed": sampling.seed,
     }
-    return {name: value for name, value in document.items() if value is not None}
+    return present(document)
 
 
 def _max_tokens_field(base_url: str) -> str:
     return "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
-
-
-def _is_model_id(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()

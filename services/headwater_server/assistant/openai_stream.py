@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from headwater_server.assistant.protocol import (
@@ -15,12 +14,11 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.think_tags import ThinkTags
+from headwater_server.assistant.wire_json import Table, count, label, table, table_of, tables
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
 from headwater_server.outgoing.sse import ServerSentEvent
-from headwater_server.text import shortened, without_surrogates
 
 _DONE = b"[DONE]"
-_MAX_INT = 2**31 - 1
 
 _FINISH = {
     "stop": FinishReason.STOP,
@@ -57,6 +55,7 @@ class ChatStream:
         self._errors = errors
         self._think_tags = ThinkTags() if think_tags else None
         self._ends_without_done = ends_without_done
+        self._answered = False
         self._finish = ""
         self._stopped_by_text = False
         self._refused = False
@@ -75,8 +74,8 @@ class ChatStream:
         document = self._document(event)
         self._note(document)
         events: list[Event] = []
-        for choice in _objects(document.get("choices")):
-            if choice.get("index", 0) == 0:  # no other was asked for
+        for choice in tables(document.get("choices")):
+            if choice.get("index") in (0, None):  # no other was asked for, and some servers leave it out
                 events += self._choice(choice)
         return events
 
@@ -84,10 +83,13 @@ class ChatStream:
         """Ends the answer, when the stream is done or its body has ended: `Finished`, after what was held back.
 
         Raises:
-            ServiceError: The stream was cut off (PROVIDER_TRUNCATED).
+            ServiceError: The stream was cut off (PROVIDER_TRUNCATED), or had an end and was no answer
+                (PROVIDER_PROTOCOL).
         """
         if not self.done and not (self._finish and self._ends_without_done):
             raise self._errors.truncated()
+        if not self._answered:
+            raise self._errors.protocol("the end of an answer without anything of an answer before it")
         if self._finish in _BROKEN_FINISH:
             raise self._errors.truncated(f"finish reason {self._finish}")
         held: list[Event] = [*self._think_tags.finish()] if self._think_tags else []
@@ -102,41 +104,36 @@ class ChatStream:
             return Finished(FinishReason.ABSTAINED, self._usage, self._model, abstain_reason=declined)
         return Finished(reason, self._usage, self._model)
 
-    def _document(self, event: ServerSentEvent) -> dict[str, object]:
-        try:
-            document = json.loads(event.data.decode())
-        except (ValueError, RecursionError):
-            raise self._errors.protocol("an event that is not JSON") from None
-        if not isinstance(document, dict):
-            raise self._errors.protocol("an event that is not a JSON object")
-        if document.get("error") or event.event == "error":
+    def _document(self, event: ServerSentEvent) -> Table:
+        document = table_of(event.data, self._errors)
+        if document.get("error") or event.event == "error" or document.get("object") == "error":
             raise self._errors.in_stream(ErrorBody.of(document))
         return document
 
-    def _note(self, document: dict[str, object]) -> None:
+    def _note(self, document: Table) -> None:
         """Keeps what the end will tell."""
-        extra = document.get("x_groq")
-        usage = document.get("usage") or (extra.get("usage") if isinstance(extra, dict) else None)
+        usage = document.get("usage") or table(document.get("x_groq")).get("usage")
         if isinstance(usage, dict):
             self._usage = _usage(usage)
-        model = document.get("model")
-        if isinstance(model, str) and model:
-            self._model = shortened(without_surrogates(model), 256)
+        self._model = label(document.get("model")) or self._model
+        self._answered = self._answered or "choices" in document
 
-    def _choice(self, choice: dict[str, object]) -> Iterator[Event]:
+    def _choice(self, choice: Table) -> Iterator[Event]:
+        if choice.get("error"):  # where a router's own provider fails, it says so in the choice
+            raise self._errors.in_stream(ErrorBody.of(choice))
         delta = choice.get("delta")
         if isinstance(delta, dict):
             if delta.get("tool_calls") or delta.get("function_call"):
-                raise self._tool_called()
+                raise self._errors.tool_called()
             yield from self._delta(delta)
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish:
             if finish in _TOOL_FINISH:
-                raise self._tool_called()
+                raise self._errors.tool_called()
             self._finish = finish
             self._stopped_by_text = isinstance(choice.get("stop_reason"), str)  # vLLM: the stop sequence it met
 
-    def _delta(self, delta: dict[str, object]) -> Iterator[Event]:
+    def _delta(self, delta: Table) -> Iterator[Event]:
         for thought in (delta.get("reasoning_content"), delta.get("reasoning")):
             if isinstance(thought, str) and thought:
                 yield Reasoning(thought)
@@ -144,17 +141,17 @@ class ChatStream:
         content = delta.get("content")
         if isinstance(content, str):
             yield from self._text(content)
-        for part in _objects(content):
+        for part in tables(content):
             yield from self._part(part)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self._refused = True
             yield Text(refusal)
 
-    def _part(self, part: dict[str, object]) -> Iterator[Event]:
+    def _part(self, part: Table) -> Iterator[Event]:
         """One part of a content that is a list, as Mistral's models send it when they think."""
         if part.get("type") == "thinking":
-            for thought in _objects(part.get("thinking")):
+            for thought in tables(part.get("thinking")):
                 if isinstance(text := thought.get("text"), str) and text:
                     yield Reasoning(text)
         elif isinstance(text := part.get("text"), str):
@@ -166,33 +163,14 @@ class ChatStream:
         elif text:
             yield Text(text)
 
-    def _tool_called(self) -> Exception:
-        return self._errors.protocol("a call of a tool, though it was offered none: tools are not supported")
 
-
-def _objects(value: object) -> list[dict[str, object]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _usage(usage: dict[str, object]) -> Usage:
-    read = _details(usage, "prompt_tokens_details")
-    written = _details(usage, "completion_tokens_details")
-    cached = _count(read.get("cached_tokens"))
+def _usage(usage: Table) -> Usage:
+    read = table(usage.get("prompt_tokens_details"))
+    written = table(usage.get("completion_tokens_details"))
+    cached = count(read.get("cached_tokens"))
     return Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        cached_input_tokens=_count(usage.get("prompt_cache_hit_tokens")) if cached is None else cached,
-        reasoning_tokens=_count(written.get("reasoning_tokens")),
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
+        cached_input_tokens=count(usage.get("prompt_cache_hit_tokens")) if cached is None else cached,
+        reasoning_tokens=count(written.get("reasoning_tokens")),
     )
-
-
-def _details(usage: dict[str, object], name: str) -> dict[str, object]:
-    details = usage.get(name)
-    return details if isinstance(details, dict) else {}
-
-
-def _count(value: object) -> int | None:
-    """A count of tokens, or None for whatever is not one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MAX_INT:
-        return None
-    return int(value)

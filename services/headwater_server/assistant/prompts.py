@@ -52,7 +52,9 @@ class PromptTemplate:
             raise AssistantConfigError(f"prompt_template: {self._name} has no block {missing[0]!r}")
         self._probe()
 
-    def render(self, *, question: str, sources: Sequence[Source], grounded: bool, instructions: str = "") -> Prompt:
+    def render(
+        self, *, question: str, sources: Sequence[Source], grounded: bool, instructions: str = "", native: bool = False
+    ) -> Prompt:
         """Renders the prompt.
 
         Args:
@@ -60,12 +62,16 @@ class PromptTemplate:
             sources: The sources to present, best first.
             grounded: Whether the answer must rest on them.
             instructions: The caller's own instructions. Empty: none.
+            native: Whether the model is given the sources apart, and cites them by itself: then the message holds the
+                question alone, and the instructions ask for no markers.
         """
         known: dict[str, object] = {
             "grounded": grounded,
             "has_sources": bool(sources),
             "instructions": instructions.strip(),
+            "native": native,
         }
+        sources = () if native else sources
         shown = [
             {
                 "number": source.id,
@@ -77,7 +83,13 @@ class PromptTemplate:
             for source in sources
         ]
         texts = [question, *(value for entry in shown for value in entry.values())]
-        message = {**known, "question": question, "sources": shown, "boundary": _boundary(texts)}
+        message = {
+            **known,
+            "has_sources": bool(sources),
+            "question": question,
+            "sources": shown,
+            "boundary": _boundary(texts),
+        }
         return Prompt(self._block("instructions", known), self._block("message", message))
 
     def _block(self, name: str, values: dict[str, object]) -> str:

@@ -60,7 +60,10 @@ class CitationStyle(StrEnum):
     """By numbers in the text such as `[1]`, as the prompt asks for. Headwater reads them, takes them out of the text
     and makes citations of them."""
     NATIVE = "native"
-    """By `Cite` events. The text goes through as it is."""
+    """By `Cite` events. The text goes through as it is; the prompt neither holds the sources nor asks for markers."""
+    BOTH = "both"
+    """By markers, and by `Cite` events for what the provider itself says. Their offsets count the text with its
+    markers, as the model wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Source:
     text: str
     title: str = ""
     """The document's title. Empty if it has none."""
+    uri: str = ""
+    """Where the document is to be found, as its importer said. Possibly empty."""
     heading: str = ""
     """The headings under which the text stands, outermost first, joined by " › "."""
     location: str = ""
@@ -112,7 +117,8 @@ class GenerateRequest:
     """One question to an assistant.
 
     `instructions` and `messages` are the prompt as Headwater's template renders it, sources included: a language model
-    is sent these two. `question` and `sources` are what it was made of, for assistants that do without a prompt.
+    is sent these two. `question` and `sources` are what it was made of, for assistants that do without a prompt. For a
+    model that cites natively the last message is the question without the sources, which its provider takes apart.
     """
 
     question: str
@@ -126,6 +132,10 @@ class GenerateRequest:
     grounded: bool = False
     """Whether the answer must rest on `sources`."""
     sampling: Sampling = field(default_factory=Sampling)
+    prefix: str = ""
+    """What the assistant has said of this answer already, markers included, before a server or a connection failed. It
+    goes on from there, word for word. Empty, as it always is where the model is not declared with `continues_prefix`:
+    it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +165,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Cite:
-    """A span of the text sent so far rests on sources. Offsets count the bytes of UTF-8 of all `Text` before."""
+    """A span of the text sent so far rests on sources.
+
+    Offsets count the bytes of UTF-8 of all `Text` before, and of the request's prefix before that.
+    """
 
     start_byte: int
     end_byte: int
@@ -165,12 +178,12 @@ class Cite:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counts them. None: unknown."""
+    """Tokens as the provider counts them, so that they are those of its bill. None: unknown."""
 
     input_tokens: int | None = None
-    """Tokens read, the cached ones included."""
+    """Tokens read. Most providers count the cached ones in; Anthropic counts them apart."""
     output_tokens: int | None = None
-    """Tokens written, those of reasoning included."""
+    """Tokens written. Most providers count those of reasoning in; Gemini and xAI count them apart."""
     cached_input_tokens: int | None = None
     reasoning_tokens: int | None = None
 
@@ -204,7 +217,7 @@ class Model:
     max_output_tokens: int | None = None
     citations: CitationStyle = CitationStyle.MARKERS
     continues_prefix: bool = False
-    """Whether it can go on from a part of its own answer, word for word."""
+    """Whether it can go on from a part of its own answer, word for word: see `Assistant.generate`."""
 
 
 class Assistant(Protocol):
@@ -235,6 +248,12 @@ class Assistant(Protocol):
         `CONTEXT_TOO_LARGE` or `INVALID_FIELD`, raised before the first event or between two. Its message goes to
         callers: no key, no URL. Any other exception is a defect and reaches them as INTERNAL, without its text. An
         assistant never tries again by itself after its first event.
+
+        Going on: where the request has a `prefix`, the first `Text` is what follows it; nothing of it is sent again. A
+        `Cite` of a span in the prefix may be: those that were sent before are dropped. A deterministic assistant makes
+        the answer again, and raises `InvalidRequest` of the field `prefix` if it does not begin so; one whose model or
+        API goes on from a part of an answer sends it that. One that can do neither does not declare
+        `continues_prefix`, and an answer of it that was interrupted ends, with what there is of it.
 
         Time: it never blocks the event loop for more than a few milliseconds; work that computes goes to a thread.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -16,6 +15,7 @@ from headwater_server.assistant.config import (
     NamedProvider,
     checked_base_url,
 )
+from headwater_server.assistant.presets import PRESETS, preset_tables, variables_of
 from headwater_server.assistant.protocol import (
     ENTRY_POINT_GROUP,
     Assistant,
@@ -29,25 +29,26 @@ from headwater_server.outgoing.endpoints import api_key_of
 
 log = structlog.get_logger("headwater.assistants")
 
-_OWN = (
-    EntryPoint("builtin", "headwater_server.assistant.extractive:provider", ENTRY_POINT_GROUP),
-    EntryPoint("openai-chat", "headwater_server.assistant.openai_chat:provider", ENTRY_POINT_GROUP),
+API_MODULES = {
+    "anthropic": "anthropic",
+    "azure-openai": "azure_openai",
+    "builtin": "extractive",
+    "cohere": "cohere",
+    "gemini": "gemini",
+    "local": "local",
+    "mistral": "mistral",
+    "ollama": "ollama",
+    "openai-chat": "openai_chat",
+    "openai-responses": "openai_responses",
+    "perplexity": "perplexity",
+}
+_OWN = tuple(
+    EntryPoint(api, f"{__package__}.{module}:provider", ENTRY_POINT_GROUP) for api, module in API_MODULES.items()
 )
 """Headwater's own entry points, for a source tree that is not installed as a distribution."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Preset:
-    """A provider that is there without a table of its own, as soon as one of its variables is set."""
-
-    api: str
-    base_url_env: str
-    api_key_env: str
-
-
-_PRESETS = {"openai": _Preset("openai-chat", base_url_env="OPENAI_BASE_URL", api_key_env="OPENAI_API_KEY")}
-_NEEDS_SETTINGS = frozenset({"openai-chat"})
-"""APIs that mean nothing without a table that says where they are."""
+_NEEDS_SETTINGS = frozenset(API_MODULES) - {"builtin", "local"}
+"""APIs that mean nothing without a key, or a table that says where they are."""
 
 
 class BrokenProvider(Exception):
@@ -139,25 +140,15 @@ class ProviderRegistry:
                 log.exception("assistant_provider_close_failed", provider=name)
 
     def _hint(self, provider: str) -> str:
-        preset = _PRESETS.get(provider)
-        if preset:
-            return f"set {preset.api_key_env}, or {preset.base_url_env}, where the server runs"
+        if provider in PRESETS:
+            base_url, api_key = variables_of(provider)
+            return f"set {api_key}, or {base_url}, where the server runs"
         return f"there are the providers {', '.join(self.names)}"
 
     def _tables(self) -> dict[str, NamedProvider]:
         """Tables of the settings, of what is set in the environment, and of the plugins that need no settings."""
         plugins = {name: NamedProvider(api=name) for name in self._plugins if name not in _NEEDS_SETTINGS}
-        environ = self._config.environ
-        presets = {
-            name: NamedProvider(
-                api=preset.api,
-                base_url=environ.get(preset.base_url_env, ""),
-                api_key=environ.get(preset.api_key_env, ""),
-            )
-            for name, preset in _PRESETS.items()
-            if environ.get(preset.base_url_env) or environ.get(preset.api_key_env)
-        }
-        return {**plugins, **presets, **self._config.providers}
+        return {**plugins, **preset_tables(self._config.environ), **self._config.providers}
 
     def _provider_settings(self, name: str, table: NamedProvider) -> tuple[str, ProviderSettings]:
         where = f"assistants.{name}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+_VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?\Z")
 
 
 def base_url_problem(url: str) -> str:
@@ -36,13 +39,45 @@ def api_key_of(api_key: str, api_key_env: str, *, environ: Mapping[str, str]) ->
         environ: The environment.
 
     Raises:
-        ValueError: Both are set, or the variable is absent. The message holds no secret.
+        ValueError: Both are set, or the variable is absent, or the key cannot stand in a header. The message holds no
+            secret.
     """
     if api_key and api_key_env:
         raise ValueError("set api_key or api_key_env, not both")
     if not api_key_env:
-        return api_key.strip()
+        return _sendable(api_key.strip(), where="api_key")
     key = environ.get(api_key_env, "").strip()
     if not key:
         raise ValueError(f"api_key_env: the environment variable {api_key_env} is not set")
+    return _sendable(key, where=f"api_key_env: the environment variable {api_key_env}")
+
+
+def with_version(base_url: str, version: str) -> str:
+    """The base URL with an API's version, such as `v1`, at its end, unless it ends with one already.
+
+    Some providers' own variables hold the version, others do not, and people mix them up.
+    """
+    return base_url if _VERSION.search(base_url) else f"{base_url}/{version}"
+
+
+def without_version(base_url: str) -> str:
+    """The base URL without the API's version at its end, for an API of which two versions are used."""
+    return _VERSION.sub("", base_url)
+
+
+def path_segment(text: str) -> str:
+    """A text from outside as one segment of a URL's path, which it can neither leave nor end.
+
+    Raises:
+        ValueError: It is empty, or one of the two names that lead elsewhere.
+    """
+    if text in {"", ".", ".."}:
+        raise ValueError("cannot stand in a URL")
+    return quote(text, safe="")
+
+
+def _sendable(key: str, *, where: str) -> str:
+    """A key that can stand in a header. Checked here, for the error of whoever sends it would hold the key."""
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"{where}: holds a character that no key has, such as a line break or a letter beyond ASCII")
     return key

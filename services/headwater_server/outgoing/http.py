@@ -9,52 +9,71 @@ exceptions carry the request with its headers, and a log that prints what they h
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import aiohttp
 import anyio
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
 from headwater_server.errors import ServiceError
+from headwater_server.outgoing.framing import BodyParser, CutOff, FramingError
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
-from headwater_server.outgoing.sse import EventParser, EventTooLarge, ServerSentEvent
+from headwater_server.outgoing.sse import EventParser, ServerSentEvent
 
 MAX_STREAM_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_ERROR_BYTES = 64 << 10
 
 _KEEPALIVE_SECONDS = 4.0  # under the 5 s after which common servers close, so that a request never meets a closed one
+_STALE_CONNECTIONS = 3  # how many kept connections may turn out to be closed, before a request has a new one's chance
 _DRAIN_SECONDS = 0.05
 _LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError)
 
 
-class EventStream:
-    """The events of one response. Read them, then `finish` it where the protocol has said that it has ended."""
+ItemT = TypeVar("ItemT")
+
+
+class BodyStream:
+    """The body of one response. Read it, then `finish` it where the protocol has said that it has ended."""
 
     def __init__(self, response: httpx.Response, errors: ProviderErrors) -> None:
         self._pieces = aiter(response.aiter_bytes())
         self._errors = errors
         self._size = 0
 
-    async def events(self) -> AsyncGenerator[ServerSentEvent]:
-        """The events as they come. Ends where the body ends, which is not yet the end of an answer.
+    def events(self) -> AsyncGenerator[ServerSentEvent]:
+        """Server-sent events as they come; see `items`."""
+        return self.items(EventParser())
+
+    async def items(self, parser: BodyParser[ItemT]) -> AsyncGenerator[ItemT]:
+        """What a parser makes of the body, as it comes. Ends where the body ends, which is not yet an answer's end.
 
         Raises:
-            ServiceError: The connection broke (PROVIDER_TRUNCATED), or a bound was passed (PROVIDER_PROTOCOL).
+            ServiceError: The connection broke (PROVIDER_TRUNCATED), or the body is not as its format demands, or a
+                bound was passed (PROVIDER_PROTOCOL).
         """
-        parser = EventParser()
-        while (piece := await self._next_piece()) is not None:
+        ended = False
+        while not ended:
+            piece = await self._next_piece()
+            ended = piece is None
             try:
-                events = parser.feed(piece)
-            except EventTooLarge as error:
+                items = parser.finish() if piece is None else parser.feed(piece)
+            except CutOff as error:
+                raise self._errors.truncated(str(error)) from error
+            except FramingError as error:
                 raise self._errors.protocol(str(error)) from error
-            for event in events:
-                yield event
+            for item in items:
+                yield item
 
     async def finish(self) -> None:
         """Reads what is left of the body, for a moment at most, so that the connection can be used again."""
@@ -86,6 +105,7 @@ class HttpClient:
         provider: str,
         api_key: str = "",
         key_header: str = "",
+        headers: Mapping[str, str] | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 600.0,
     ) -> None:
@@ -99,20 +119,22 @@ class HttpClient:
             provider: The provider's name, for errors.
             api_key: Sent with each request, and removed from whatever the provider says. Empty: none is sent.
             key_header: The header that carries the bare key. Empty: `authorization`, as a bearer token.
+            headers: Further headers of each request; none holds a secret.
             connect_timeout: Seconds to wait for a connection.
             read_timeout: Seconds of silence after which a connection counts as dead.
         """
         self.errors = ProviderErrors(provider, secret=api_key)
         self._base_url = base_url
-        headers = {"accept-encoding": "identity"}  # a compressed stream is held back in blocks
+        fixed = {"accept-encoding": "identity", **(headers or {})}  # a compressed stream is held back in blocks
         if api_key:
-            headers[key_header or "authorization"] = api_key if key_header else f"Bearer {api_key}"
+            fixed[key_header or "authorization"] = api_key if key_header else f"Bearer {api_key}"
         # 0 is aiohttp's "no limit"; None would leave it at its default of 100, and the next answer waiting.
         limits = httpx.Limits(max_connections=0, keepalive_expiry=_KEEPALIVE_SECONDS)
-        self._client = HttpxAiohttpClient(
+        self._client = _Client(
             mounts=dict.fromkeys(_LOOPBACK),  # no proxy
+            verify=_tls(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")),
             limits=limits,
-            headers=headers,
+            headers=fixed,
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
             follow_redirects=False,
         )
@@ -122,17 +144,24 @@ class HttpClient:
         await self._client.aclose()
 
     @asynccontextmanager
-    async def post_stream(self, path: str, document: Mapping[str, object]) -> AsyncGenerator[EventStream]:
-        """Posts a JSON document and streams the events of the answer.
+    async def post_stream(
+        self, path: str, document: Mapping[str, object], *, accept: str = "text/event-stream"
+    ) -> AsyncGenerator[BodyStream]:
+        """Posts a JSON document and streams the answer.
 
         Leaving the context, by whatever way, closes the connection at once unless the body was read to its end.
+
+        Args:
+            path: Where, below the base URL.
+            document: What.
+            accept: The media type that is wanted.
 
         Raises:
             ServiceError: The provider cannot be reached, answers with another status than 200, or breaks off.
         """
-        headers = {"content-type": "application/json", "accept": "text/event-stream"}
+        headers = {"content-type": "application/json", "accept": accept}
         async with self._open("POST", path, content=_body(document), headers=headers) as response:
-            yield EventStream(response, self.errors)
+            yield BodyStream(response, self.errors)
 
     async def post_json(
         self, path: str, document: Mapping[str, object], *, max_bytes: int = MAX_DOCUMENT_BYTES
@@ -173,7 +202,7 @@ class HttpClient:
     ) -> AsyncGenerator[httpx.Response]:
         try:
             request = self._client.build_request(method, self._base_url + path, content=content, headers=dict(headers))
-            response = await self._client.send(request, stream=True)
+            response = await self._send(request)
         except aiohttp.ClientResponseError:
             raise self.errors.protocol("a response that is not HTTP") from None
         except _FAILURES as error:
@@ -185,6 +214,22 @@ class HttpClient:
             yield response
         finally:
             await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request; again where it may have met a connection that the server had just closed.
+
+        Any server may close a connection that was kept while a request is on its way to it, and some always do, though
+        they say they keep it (llama.cpp after a stream). On a new connection nothing is sent twice.
+        """
+        for _ in range(_STALE_CONNECTIONS):
+            connection = _Connection()
+            _connection.set(connection)
+            try:
+                return await self._client.send(request, stream=True)
+            except httpx.TransportError as error:
+                if not (connection.kept and _closed_unanswered(error)):
+                    raise
+        return await self._client.send(request, stream=True)
 
     async def _read(self, response: httpx.Response, *, limit: int, whole: bool = True) -> bytes:
         body = bytearray()
@@ -201,8 +246,59 @@ class HttpClient:
         return bytes(body[:limit])
 
 
+@dataclass
+class _Connection:
+    """The connection of a request."""
+
+    kept: bool = False
+    """Whether an earlier request had it."""
+
+
+_connection: ContextVar[_Connection] = ContextVar("connection")  # of the request that this task sends
+
+
+class _Transport(AiohttpTransport):
+    """Says of each request whether its connection was a kept one, which nothing else does."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        session = super().get_client()
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_kept)
+        tracing.freeze()
+        session.trace_configs.append(tracing)
+        return session
+
+
+async def _note_kept(*_: object) -> None:
+    _connection.get().kept = True
+
+
+class _Client(HttpxAiohttpClient):
+    """Has such transports, for itself and for proxies."""
+
+    def _init_transport(self, *_: Any, transport: object = None, **options: Any) -> httpx.AsyncBaseTransport:
+        del transport  # none is given
+        return _Transport(**options)
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        return _Transport(proxy=proxy, **options)
+
+
+@lru_cache(maxsize=4)
+def _tls(*_trusted: str) -> ssl.SSLContext:
+    """One context for all clients that trust the same certificates: it takes 20 ms and half a megabyte to make."""
+    return httpx.create_ssl_context()
+
+
 def _body(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _closed_unanswered(error: httpx.TransportError) -> bool:
+    """Whether a connection that stood was closed before anything was answered."""
+    cause = error.__cause__
+    closed = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return closed and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
 def _kind(error: BaseException) -> str:
@@ -216,6 +312,8 @@ def _kind(error: BaseException) -> str:
         match found:
             case ConnectionRefusedError():
                 return "connection refused"
+            case aiohttp.ServerDisconnectedError():
+                return "it closed the connection without an answer"
             case ConnectionResetError():
                 return "connection reset"
             case socket.gaierror():

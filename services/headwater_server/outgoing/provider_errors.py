@@ -19,14 +19,27 @@ _URL = re.compile(r"\bhttps?://\S+", re.IGNORECASE)
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"})
 _CONTEXT_WORDS = re.compile(
     r"maximum context length|context (?:size|window|length) (?:is |has been )?exceed"
-    r"|exceeds? the (?:available )?context",
+    r"|exceeds? the (?:available )?context"
+    r"|prompt is too long|input token count.{0,40} exceeds|too many tokens",
     re.IGNORECASE,
 )
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
-_LIMIT_WORDS = frozenset({"rate_limit_exceeded", "rate_limit_error", "insufficient_quota", "too_many_requests"})
-_KEY_WORDS = frozenset({"invalid_api_key", "authentication_error", "permission_error", "permission_denied"})
+_LIMIT_WORDS = frozenset(
+    {"rate_limit_exceeded", "rate_limit_error", "insufficient_quota", "too_many_requests", "RESOURCE_EXHAUSTED"}
+)
+_KEY_WORDS = frozenset(
+    {"invalid_api_key", "authentication_error", "permission_error", "permission_denied", "API_KEY_INVALID"}
+)
 _REQUEST_WORDS = frozenset(
-    {"invalid_request_error", "invalid_request", "not_found_error", "model_not_found", "BadRequestError"}
+    {
+        "BadRequestError",
+        "billing_error",
+        "invalid_request",
+        "invalid_request_error",
+        "model_not_found",
+        "not_found_error",
+        "request_too_large",
+    }
 )
 
 
@@ -63,7 +76,7 @@ class ErrorBody:
         message = error.get("message", error.get("detail"))
         return cls(
             message=message if isinstance(message, str) else "",
-            code=code if isinstance(code, str) else "",
+            code=code if isinstance(code, str) else _google_reason(error),
             type=error["type"] if isinstance(error.get("type"), str) else "",
             status=_status(code) or _status(error.get("status_code")) or _status(error.get("status")),
         )
@@ -106,6 +119,10 @@ class ProviderErrors:
         """The provider sent what its protocol does not allow."""
         return self._error(Reason.PROVIDER_PROTOCOL, f"{self._provider} sent {what}")
 
+    def tool_called(self) -> ServiceError:
+        """The model wants to call a tool, though it was offered none."""
+        return self.protocol("a call of a tool, though it was offered none: tools are not supported")
+
     def unavailable(self, what: str) -> ServiceError:
         """The provider failed by itself."""
         return self._error(Reason.PROVIDER_UNAVAILABLE, f"{self._provider} failed: {self.cleaned(what)}")
@@ -115,7 +132,7 @@ class ProviderErrors:
         known = {"http_status": str(status)}
         if status == 429:
             return self._rate_limited(body, known, _retry_after(headers or {}))
-        if status in {401, 403}:
+        if status in {401, 403} or (status == 400 and not _KEY_WORDS.isdisjoint({body.code, body.type})):
             return self._unauthenticated(known)
         if status >= 500 or status == 408:
             return self._error(
@@ -185,6 +202,16 @@ class ProviderErrors:
         return ServiceError(reason, message, metadata=metadata, retry_after=retry_after)
 
 
+def _google_reason(error: Mapping[str, object]) -> str:
+    """The reason in Google's form of an error, whose code is a number: its ErrorInfo's, or the status's name."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else []:
+        if isinstance(detail, dict) and isinstance(reason := detail.get("reason"), str):
+            return reason
+    status = error.get("status")
+    return status if isinstance(status, str) else ""
+
+
 def _status(value: object) -> int | None:
     text = str(value)
     return int(text) if len(text) == 3 and text.isascii() and text.isdigit() and text >= "400" else None
@@ -203,7 +230,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds()
-        except ValueError:
+            then = parsedate_to_datetime(value)
+            then = then if then.tzinfo else then.replace(tzinfo=UTC)  # so says "-0000", which means the same here
+            seconds = (then - datetime.now(UTC)).total_seconds()
+        except (OverflowError, ValueError):
             return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)

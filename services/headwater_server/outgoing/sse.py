@@ -10,14 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_EVENT_BYTES = 1 << 20
+from headwater_server.outgoing.framing import MAX_ITEM_BYTES, BomRemover, FramingError
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_BOM = b"\xef\xbb\xbf"
+_OTHER_KINDS = (b"{", b"[", b"<")
+"""How JSON and pages begin."""
 
 
-class EventTooLarge(Exception):
+class EventTooLarge(FramingError):
     """An event, or one line of it, is over the limit."""
+
+
+class NotEvents(FramingError):
+    """The body is a document of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +39,20 @@ class EventParser:
     """Turns pieces of a body, cut anywhere, into events.
 
     An event counts when the empty line after it has come. What is left when the body ends was cut off and is not an
-    event; so there is nothing to flush.
+    event.
     """
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, *, max_event_bytes: int = MAX_ITEM_BYTES) -> None:
         self._limit = max_event_bytes
-        self._start: bytes | None = b""  # the first bytes, until it is clear whether they are a byte order mark
+        self._bom = BomRemover()
         self._after_cr = False
         self._line: list[bytes] = []  # the parts of the line that has not ended
         self._line_size = 0
         self._data: list[bytes] = []
         self._data_size = 0
         self._type = ""
+        self._first = b""  # the body's first character that is no blank
+        self._found = False  # whether there was an event
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
         """Takes the next bytes of the body.
@@ -59,11 +66,14 @@ class EventParser:
         Raises:
             EventTooLarge: A line, or the lines of an event together, have more bytes than the limit.
         """
-        if self._start is not None:
-            piece = self._without_bom(piece)
+        piece = self._bom.feed(piece)
+        self._first = self._first or piece.lstrip()[:1]
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")  # the rest of a CRLF whose CR has ended its line already
+        if self._is_one_event(piece):
+            self._found = True
+            return [ServerSentEvent(piece[6:-2])]
         events: list[ServerSentEvent] = []
         begin = 0
         for line_end in _LINE_END.finditer(piece):
@@ -76,23 +86,37 @@ class EventParser:
             self._keep(piece[begin:])
         return events
 
-    def _without_bom(self, piece: bytes) -> bytes:
-        beginning = (self._start or b"") + piece
-        if len(beginning) < len(_BOM) and _BOM.startswith(beginning):
-            self._start = beginning
-            return b""
-        self._start = None
-        return beginning.removeprefix(_BOM)
+    def _is_one_event(self, piece: bytes) -> bool:
+        """Whether a piece is one whole event of one line, as most providers send them; then there is little to do."""
+        return (
+            piece.startswith(b"data: ")
+            and piece.find(b"\n") == len(piece) - 2
+            and piece.endswith(b"\n")
+            and b"\r" not in piece
+            and len(piece) <= self._limit
+            and not (self._line or self._data or self._type)
+        )
+
+    def finish(self) -> list[ServerSentEvent]:
+        """Nothing, as an event's own empty line ends it and nothing else does.
+
+        Raises:
+            NotEvents: There was none, and the body begins as JSON or as a page does. What it says it is
+                (`content-type`) is not asked, as many servers name another type than they send.
+        """
+        if not self._found and self._first in _OTHER_KINDS:
+            raise NotEvents("a document in place of a stream of events")
+        return []
 
     def _keep(self, part: bytes) -> None:
         self._line_size += len(part)
         if self._line_size > self._limit:
-            raise EventTooLarge(f"a line has more than {self._limit} bytes")
+            raise EventTooLarge(f"a line of more than {self._limit} bytes")
         self._line.append(part)
 
     def _end_line(self, part: bytes) -> ServerSentEvent | None:
-        if self._line:
-            self._line.append(part)
+        if self._line or len(part) > self._limit:  # the same bound, however the line was cut
+            self._keep(part)
             part = b"".join(self._line)
             self._line.clear()
             self._line_size = 0
@@ -103,7 +127,7 @@ class EventParser:
         if name == b"data":
             self._data_size += len(value) + 1
             if self._data_size > self._limit:
-                raise EventTooLarge(f"an event has more than {self._limit} bytes")
+                raise EventTooLarge(f"an event of more than {self._limit} bytes")
             self._data.append(value)
         elif name == b"event":
             self._type = value.decode("utf-8", "replace")
@@ -114,4 +138,5 @@ class EventParser:
         self._data = []
         self._data_size = 0
         self._type = ""
+        self._found = self._found or event is not None
         return event

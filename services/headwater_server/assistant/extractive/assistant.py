@@ -37,6 +37,7 @@ MODEL = Model(
     display_name="Extractive",
     description="Quotes the sentences of the sources that best answer the question. No model, nothing invented.",
     citations=CitationStyle.NATIVE,
+    continues_prefix=True,
 )
 
 _IN_LOOP_CHARACTERS = 8_000
@@ -56,12 +57,15 @@ class ExtractiveAssistant:
         """Answers; see `Assistant.generate`.
 
         The sampling settings of language models are refused, apart from `max_output_tokens`, which ends the answer
-        after the last whole sentence that fits, and `seed`, as the same question always gets the same answer.
+        after the last whole sentence that fits, and `seed`, as the same question always gets the same answer. So an
+        answer that was interrupted is made again, and goes on where it stopped.
 
         Raises:
-            InvalidRequest: A sampling setting has no meaning here.
+            InvalidRequest: A sampling setting has no meaning here, or the answer does not begin with the prefix.
         """
         _check(request.sampling)
+        if request.prefix:
+            _require_beginning(request.prefix, (await self._find(request)).sentences)
         if not any(source.text.strip() for source in request.sources):
             yield Finished(FinishReason.ABSTAINED, _NO_COST, abstain_reason=AbstainReason.NO_SOURCES)
             return
@@ -70,13 +74,15 @@ class ExtractiveAssistant:
             yield Finished(FinishReason.ABSTAINED, _NO_COST, abstain_reason=AbstainReason.LOW_RELEVANCE)
             return
         room = None if request.sampling.max_output_tokens is None else request.sampling.max_output_tokens * 4
-        position = 0
+        position, said = 0, len(request.prefix.encode())
         for text, candidate in _spoken(found.sentences):
-            if room is not None and position + len(text.encode()) > room:
+            encoded = text.encode()
+            if room is not None and position + len(encoded) > room:
                 yield Finished(FinishReason.MAX_TOKENS, _NO_COST)
                 return
-            yield Text(text)
-            position += len(text.encode())
+            if new := encoded[max(said - position, 0) :].decode():
+                yield Text(new)
+            position += len(encoded)
             yield _cite(candidate, request.sources, end=position)
             await anyio.lowlevel.checkpoint()
         yield Finished(FinishReason.STOP, _NO_COST)
@@ -150,6 +156,11 @@ def _spoken(sentences: Sequence[Candidate]) -> Iterator[tuple[str, Candidate]]:
             joint = "\n" if listed and not apart else joint
         yield joint + ("- " if sentence.kind is Kind.ITEM else "") + sentence.text, sentence
         before = sentence
+
+
+def _require_beginning(prefix: str, sentences: Sequence[Candidate]) -> None:
+    if not "".join(text for text, _ in _spoken(sentences)).startswith(prefix):
+        raise InvalidRequest("prefix", "is not how builtin/extractive answers this from these sources now")
 
 
 def _cite(candidate: Candidate, sources: Sequence[Source], *, end: int) -> Cite:

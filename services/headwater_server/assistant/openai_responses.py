@@ -1,0 +1,287 @@
+"""Assistants behind OpenAI's Responses API, which other servers speak too.
+
+https://platform.openai.com/docs/api-reference/responses-streaming. Nothing is stored there. The API takes no documents
+to cite, so that our sources are cited by markers; a page that the provider's own search cites is converted where a
+presented source is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from headwater_server.assistant.openai_chat import OPENAI_URL
+from headwater_server.assistant.presented import PresentedSources
+from headwater_server.assistant.protocol import (
+    AbstainReason,
+    CitationStyle,
+    Cite,
+    Event,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    Model,
+    Provider,
+    ProviderSettings,
+    Reasoning,
+    Source,
+    Text,
+    Usage,
+)
+from headwater_server.assistant.provider_options import ProviderOptions
+from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.request_fields import present, refuse_seed, with_options
+from headwater_server.assistant.spans import AnswerText
+from headwater_server.assistant.wire_json import (
+    Table,
+    count,
+    index,
+    is_model_id,
+    label,
+    string,
+    table,
+    table_of,
+    tables,
+)
+from headwater_server.errors import InvalidRequest
+from headwater_server.outgoing.http import HttpClient
+from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
+from headwater_server.outgoing.sse import EventParser, ServerSentEvent
+
+_RESERVED = frozenset(
+    {"background", "conversation", "instructions", "previous_response_id", "prompt", "stream_options"}
+)
+_TOOL_CALLS = frozenset(
+    {"apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call", "shell_call"}
+)
+"""Kinds of output that wait for the caller; what the provider's own tools do is none of them."""
+_DONE = b"[DONE]"
+_MAX_EVENT_BYTES = 8 << 20
+"""The last event repeats all of the answer, with what the provider's own tools have found."""
+_INCOMPLETE = {"max_output_tokens": FinishReason.MAX_TOKENS, "content_filter": FinishReason.CONTENT_FILTER}
+
+
+class ResponseStream:
+    """Reads the events of one answer.
+
+    Attributes:
+        done: Whether the response is completed, or incomplete for a reason of its own.
+    """
+
+    def __init__(
+        self, errors: ProviderErrors, sources: Sequence[Source] = (), *, max_output_tokens: int | None = None
+    ) -> None:
+        """Makes a reader.
+
+        Args:
+            errors: Makes the provider's errors.
+            sources: The sources of the request.
+            max_output_tokens: The limit of the request. An answer that has used it up was ended by it, also where the
+                server calls it completed, as llama.cpp does.
+        """
+        self.done = False
+        self._errors = errors
+        self._limit = max_output_tokens
+        self._sources = PresentedSources(sources)
+        self._text = AnswerText()
+        self._refused = False
+        self._response: Table = {}
+
+    def feed(self, event: ServerSentEvent) -> list[Event]:
+        """Reads one event of the stream.
+
+        Raises:
+            ServiceError: It is an error, a tool call, or nothing that the protocol allows.
+        """
+        if event.data.strip() == _DONE:
+            return []
+        document = table_of(event.data, self._errors)
+        kind = string(document.get("type")) or event.event
+        if kind.endswith(".delta"):
+            return self._delta(kind, document)
+        match kind:
+            case "response.output_text.done":
+                return self._whole(document, string(document.get("text")))
+            case "response.refusal.done":
+                whole = string(document.get("refusal"))
+                self._refused = self._refused or bool(whole)
+                return self._whole(document, whole)
+            case "response.output_text.annotation.added":
+                return self._cited(document, table(document.get("annotation")))
+            case "response.output_item.added" | "response.output_item.done":
+                if string(table(document.get("item")).get("type")) in _TOOL_CALLS:
+                    raise self._errors.tool_called()
+            case "response.completed" | "response.incomplete" | "response.failed":
+                self._end(kind, table(document.get("response")))
+            case "error":
+                raise self._errors.in_stream(ErrorBody.of(document))
+        return []
+
+    def finish(self) -> list[Event]:
+        """Ends the answer: `Finished`, after what was held back.
+
+        Raises:
+            ServiceError: The stream was cut off (PROVIDER_TRUNCATED).
+        """
+        if not self.done:
+            raise self._errors.truncated()
+        rest = self._text.finish()
+        return [*([Text(rest)] if rest else []), self._finished()]
+
+    def _end(self, kind: str, response: Table) -> None:
+        """Ends the response, unless it says of itself that it is none: some servers call that completed, too."""
+        error, status = response.get("error"), response.get("status")
+        if error or kind == "response.failed" or status in ("cancelled", "failed"):
+            raise self._errors.in_stream(ErrorBody.of({"error": error or "the response failed"}))
+        self._response = response
+        self.done = True
+
+    def _finished(self) -> Finished:
+        response = self._response
+        why = string(table(response.get("incomplete_details")).get("reason"))
+        reason = FinishReason.STOP if response.get("status") == "completed" else FinishReason.UPSTREAM_UNKNOWN
+        reason = _INCOMPLETE.get(why, FinishReason.UPSTREAM_UNKNOWN) if why else reason
+        usage, model = _usage(table(response.get("usage"))), label(response.get("model"))
+        if reason is FinishReason.STOP and self._limit and usage and (usage.output_tokens or 0) >= self._limit:
+            reason = FinishReason.MAX_TOKENS
+        if reason is FinishReason.STOP and self._refused:
+            return Finished(FinishReason.ABSTAINED, usage, model, abstain_reason=AbstainReason.ASSISTANT_DECLINED)
+        return Finished(reason, usage, model)
+
+    def _delta(self, kind: str, document: Table) -> list[Event]:
+        delta = string(document.get("delta"))
+        if kind in {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}:
+            return [Reasoning(delta)] if delta else []
+        if kind not in {"response.output_text.delta", "response.refusal.delta"}:
+            return []  # what the provider's own tools are asked and say
+        self._refused = self._refused or kind == "response.refusal.delta"
+        return self._piece(document, delta)
+
+    def _whole(self, document: Table, whole: str) -> list[Event]:
+        """A block of the text that has ended: what of it was not sent before. Some servers send no pieces at all."""
+        said = self._text.since(_block(document))
+        return self._piece(document, whole[len(said) :]) if whole.startswith(said) else []
+
+    def _piece(self, document: Table, text: str) -> list[Event]:
+        self._text.begin(_block(document))
+        text = self._text.add(text)
+        return [Text(text)] if text else []
+
+    def _cited(self, document: Table, annotation: Table) -> list[Event]:
+        start, end = index(annotation.get("start_index")), index(annotation.get("end_index"))
+        evidence = self._sources.of_page(uri=string(annotation.get("url")))
+        span = self._text.in_characters(start, end, words="", block=_block(document)) if evidence else None
+        return [Cite(*span, evidence)] if span else []
+
+
+class ResponsesAssistant:
+    """One model at one server."""
+
+    def __init__(self, model: Model, http: HttpClient) -> None:
+        self.model = model
+        self._http = http
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        """Answers; see `Assistant.generate`."""
+        document = response_document(request, model=self.model.id)
+        limit = request.sampling.max_output_tokens
+        reader = ResponseStream(self._http.errors, request.sources, max_output_tokens=limit)
+        parser = EventParser(max_event_bytes=_MAX_EVENT_BYTES)
+        return answered(self._http, "/responses", document, parser=parser, reader=reader)
+
+
+class ResponsesProvider:
+    """One server, and the models behind it."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        """Makes the provider; connects to nothing yet.
+
+        Raises:
+            ValueError: A setting is not as it must be.
+        """
+        ProviderOptions("openai-responses", settings).refuse_others()
+        self._settings = settings
+        self._http = HttpClient(
+            settings.base_url or OPENAI_URL,
+            provider=settings.name,
+            api_key=settings.api_key,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+        )
+
+    def assistant(self, model: str) -> ResponsesAssistant:
+        """The assistant of a model, whether the server knows it or not."""
+        return ResponsesAssistant(self._model(model), self._http)
+
+    async def models(self) -> Sequence[Model]:
+        """The models that the server lists.
+
+        Raises:
+            ServiceError: It cannot be reached, or does not list them.
+        """
+        document = table(await self._http.get_json("/models"))
+        return [self._model(str(entry["id"])) for entry in tables(document.get("data")) if is_model_id(entry.get("id"))]
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self._http.aclose()
+
+    def _model(self, model: str) -> Model:
+        settings = self._settings
+        return Model(
+            model,
+            context_tokens=settings.context_tokens,
+            max_output_tokens=settings.max_output_tokens,
+            citations=CitationStyle.BOTH,
+        )
+
+
+def provider(settings: ProviderSettings) -> Provider:
+    """Makes a provider of assistants behind a Responses API: the entry point `openai-responses`.
+
+    Raises:
+        ValueError: A setting is not as it must be.
+    """
+    return ResponsesProvider(settings)
+
+
+def response_document(request: GenerateRequest, *, model: str) -> Mapping[str, object]:
+    """The JSON document of a request.
+
+    Raises:
+        InvalidRequest: A sampling setting is one that the API has not, or a field is not the caller's to set.
+    """
+    sampling = request.sampling
+    refuse_seed(sampling.seed, provider="the Responses API")
+    if sampling.stop_sequences:
+        raise InvalidRequest("generation.stop_sequences", "the Responses API has none; leave them out")
+    document = {
+        "model": model,
+        "input": [{"role": message.role.value, "content": message.text} for message in request.messages],
+        "stream": True,
+        "store": False,
+        **present(
+            {
+                "instructions": request.instructions or None,
+                "max_output_tokens": sampling.max_output_tokens,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+            }
+        ),
+    }
+    return with_options(document, sampling.provider_options, reserved=_RESERVED)
+
+
+def _block(document: Table) -> int:
+    """One number for a part of an output's content."""
+    return (max(index(document.get("output_index")), 0) << 16) + max(index(document.get("content_index")), 0)
+
+
+def _usage(usage: Table) -> Usage | None:
+    if not usage:
+        return None
+    return Usage(
+        input_tokens=count(usage.get("input_tokens")),
+        output_tokens=count(usage.get("output_tokens")),
+        cached_input_tokens=count(table(usage.get("input_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=count(table(usage.get("output_tokens_details")).get("reasoning_tokens")),
+    )

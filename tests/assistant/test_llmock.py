@@ -1,0 +1,144 @@
+"""Against llmock, a server of somebody else's that breaks its answers on demand and judges its clients.
+
+It is a program of its own (`pipx install llmock`), and no requirement of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from headwater_server.assistant.config import AssistantConfig, NamedProvider
+from headwater_server.assistant.service import AssistantCore, open_assistants
+from headwater_server.errors import Reason, ServiceError
+from tests.assistant.asking import Heard, a_request, ask
+
+LLMOCK = shutil.which("llmock")
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(LLMOCK is None, reason="needs the program llmock"),
+]
+
+PROVIDERS = {
+    "ai21": ("openai-chat", "/ai21/v1"),
+    "anthropic": ("anthropic", "/anthropic"),
+    "cohere": ("cohere", "/cohere"),
+    "gemini": ("gemini", "/gemini"),
+    "groq": ("openai-chat", "/groq/openai/v1"),
+    "mistral": ("mistral", "/mistral/v1"),
+    "openai": ("openai-chat", "/v1"),
+    "perplexity": ("perplexity", "/perplexity/v1"),
+    "responses": ("openai-responses", "/v1"),
+    "together": ("openai-chat", "/together/v1"),
+    "xai": ("openai-chat", "/xai/v1"),
+}
+TEXT = "Exactly\u2028this: é😀\n\n[1] and \\that."
+STREAM_FAULTS = {
+    "truncate": {Reason.PROVIDER_TRUNCATED},
+    "disconnect": {Reason.PROVIDER_TRUNCATED},
+    "malformed": {Reason.PROVIDER_PROTOCOL},
+}
+
+
+@pytest.fixture(scope="module")
+def llmock() -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [str(LLMOCK), "serve", "--port", str(port), "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"}) as process:
+        try:
+            while not is_up(url):
+                assert process.poll() is None, "llmock did not start"
+                time.sleep(0.05)
+            yield url
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+async def core(llmock: str) -> AsyncIterator[AssistantCore]:
+    call(llmock, "POST", "/_llmock/reset")
+    providers = {
+        name: NamedProvider(api=api, base_url=llmock + path, api_key="mock-key")
+        for name, (api, path) in PROVIDERS.items()
+    }
+    async with open_assistants(AssistantConfig(providers=providers, environ={}, read_timeout=20)) as opened:
+        yield opened
+
+
+def is_up(url: str) -> bool:
+    try:
+        call(url, "GET", "/health")
+    except OSError:
+        return False
+    return True
+
+
+def call(url: str, method: str, path: str, document: object = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310 (the test's own server)
+        url + path,
+        data=None if document is None and method == "GET" else json.dumps(document or {}).encode(),
+        headers={"content-type": "application/json"},
+        method=method,
+    )
+    with urllib.request.urlopen(request) as response:  # noqa: S310 (the test's own server)
+        return json.load(response)
+
+
+async def faults_found(url: str) -> list[str]:
+    verdict = await anyio.to_thread.run_sync(call, url, "GET", "/_llmock/verdict")
+    return [finding["code"] for finding in verdict["findings"] if finding.get("severity") == "error"]
+
+
+async def broken(url: str, **behaviour: object) -> None:
+    await anyio.to_thread.run_sync(call, url, "POST", "/_llmock/scenario", {"behaviors": [behaviour]})
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_scripted_answer_is_exact(llmock: str, core: AssistantCore, name: str) -> None:
+    await broken(llmock, type="reply", text=TEXT)
+    assert (await ask(core, a_request("Say it.", assistant=f"{name}/gpt-4o"))).text == TEXT
+    assert await faults_found(llmock) == []
+
+
+@pytest.mark.parametrize("fault", STREAM_FAULTS)
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_stream_that_breaks_after_text_is_an_error_and_asking_again_answers(
+    llmock: str, core: AssistantCore, name: str, fault: str
+) -> None:
+    await broken(llmock, type="reply", text="one two three four five six seven eight nine ten")
+    await broken(llmock, type="stream_fault", kind=fault, after_chunks=5)
+    heard = Heard()
+    request = a_request("Count.", assistant=f"{name}/gpt-4o")
+    with pytest.raises(ServiceError) as raised:
+        await ask(core, request, heard)
+    assert raised.value.reason in STREAM_FAULTS[fault]
+    assert (await ask(core, request)).text
+    assert await faults_found(llmock) == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 503, 529])
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_status_is_tried_again_only_where_that_may_help(
+    llmock: str, core: AssistantCore, name: str, status: int
+) -> None:
+    await broken(llmock, type="fail", status=status)
+    request = a_request("Hello?", assistant=f"{name}/gpt-4o")
+    if status in {400, 401, 403, 404, 422}:
+        with pytest.raises(ServiceError):
+            await ask(core, request)
+    else:
+        assert (await ask(core, request)).text
+    assert await faults_found(llmock) == []

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
+
+ERRORS = ProviderErrors("fake")
+
+
+def wait(said: str) -> float | None:
+    return ERRORS.status(429, ErrorBody(), headers={"retry-after": said}).retry_after
+
+
+@pytest.mark.parametrize("zone", ["-2359", "+2359", "GMT", "-0000"])
+def test_a_date_beyond_all_calendars_is_as_long_as_is_believed_or_nothing(zone: str) -> None:
+    assert wait(f"Fri, 31 Dec 9999 23:59:59 {zone}") in {3600.0, None}
+    assert wait(f"Mon, 01 Jan 0001 00:00:00 {zone}") in {0.0, None}
+
+
+@pytest.fixture
+def _far_from_greenwich() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_greenwich")
+@pytest.mark.parametrize("zone", ["+0000", "-0000", "GMT"])
+def test_a_date_whose_zone_is_not_said_is_in_universal_time(zone: str) -> None:
+    then = datetime.now(UTC) + timedelta(seconds=1800)
+    said = wait(then.strftime(f"%a, %d %b %Y %H:%M:%S {zone}"))
+    assert said is not None
+    assert 600 < said <= 1800
+
+
+DATES = st.from_regex(r"(Fri, )?[0-9]{1,4} (Dec|Jan) [0-9]{1,5} [0-9]{1,3}:[0-9]{1,3}(:[0-9]{1,3})? [+-][0-9]{1,6}")
+
+
+@given(st.text(max_size=40) | DATES | st.floats().map(str))
+def test_whatever_a_provider_says_of_when_to_come_back_is_a_wait_within_bounds(said: str) -> None:
+    seconds = wait(said)
+    assert seconds is None or 0 <= seconds <= 3600
