@@ -17,6 +17,10 @@ STEADY_WORDS = tuple(f"w{number} " for number in range(150))
 STEADY_SECONDS = 0.02
 """What the model `steady` says, and its pause before each word."""
 
+FLOOD_BYTES = 32 << 20
+"""How much the model `flood` thinks, as fast as it is read: more than all buffers on its way may hold."""
+_WAVE = "Hm. " * 4096
+
 
 class ModelServer:
     """What the server was asked, and how its connections ended."""
@@ -27,6 +31,9 @@ class ModelServer:
         """Set when a client has closed its connection in the middle of an answer."""
         self.steady_words_sent = 0
         """How much the model `steady` has said."""
+        self.flood_bytes_sent = 0
+        self.floods_ended = 0
+        """How much the model `flood` has thought, of all answers, and how many thoughts it brought to their end."""
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,13 +45,14 @@ class ModelServer:
                     await _send_whole(writer, 404, {"error": {"message": "not here"}})
                     continue
                 self.requests.append(body)
-                await self._complete(reader, writer, body["model"])
+                await self._complete(reader, writer, body)
         except (ConnectionError, asyncio.IncompleteReadError):
             self.hung_up.set()
         finally:
             writer.close()
 
-    async def _complete(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, model: str) -> None:
+    async def _complete(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        model = body["model"]
         if model == "limited":
             await _send_whole(writer, 429, {"error": {"message": "too many requests"}}, "retry-after: 7")
             return
@@ -52,7 +60,9 @@ class ModelServer:
         if model == "silent":
             await _wait_for_hang_up(reader)
         if model == "steady":
-            await self._send_steadily(writer)
+            await self._send_steadily(writer, _begun(body))
+        if model == "flood":
+            await self._send_flood(writer)
         for word in () if model == "steady" else WORDS:
             await _send_event(writer, {"content": word})
         if model == "hanging":
@@ -66,10 +76,25 @@ class ModelServer:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
-    async def _send_steadily(self, writer: asyncio.StreamWriter) -> None:
+    async def _send_flood(self, writer: asyncio.StreamWriter) -> None:
+        for _ in range(FLOOD_BYTES // len(_WAVE)):
+            self.flood_bytes_sent += len(_WAVE)
+            await _send_event(writer, {"reasoning_content": _WAVE})
+        self.floods_ended += 1
+
+    async def _send_steadily(self, writer: asyncio.StreamWriter, begun: str) -> None:
+        left = len(begun)
         for self.steady_words_sent, word in enumerate(STEADY_WORDS, start=1):
-            await asyncio.sleep(STEADY_SECONDS)
-            await _send_event(writer, {"content": word})
+            if left < len(word):
+                await asyncio.sleep(STEADY_SECONDS)
+                await _send_event(writer, {"content": word[left:]})
+            left = max(0, left - len(word))
+
+
+def _begun(body: dict[str, Any]) -> str:
+    """What the answer has already, where it is asked to go on."""
+    last = body["messages"][-1]
+    return str(last["content"]) if last["role"] == "assistant" else ""
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | None:

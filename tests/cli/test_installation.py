@@ -93,6 +93,11 @@ def test_version_is_the_distribution_s() -> None:
         "doctor",
         "corpora create",
         "documents get",
+        "chat",
+        "chats",
+        "chats export",
+        "answers",
+        "answers resume",
     ],
 )
 def test_every_command_has_help(command: str) -> None:
@@ -116,20 +121,12 @@ def test_debug_shows_where_it_happened() -> None:
     assert "ConnectionFailed" in done.stderr
 
 
-@pytest.mark.parametrize("group", [[], ["corpora"], ["documents"]])
+@pytest.mark.parametrize("group", [[], ["corpora"], ["documents"], ["chats"], ["answers"]])
 def test_a_group_without_a_command_shows_its_help_as_it_is(group: list[str]) -> None:
     done = headwater(*group)
     asked_for = headwater(*group, "--help")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == asked_for.stdout
-
-
-@pytest.mark.parametrize("command", ["chat", "chats", "answers"])
-def test_a_command_of_a_later_version_is_said_to_be_one(command: str) -> None:
-    done = headwater(command, "list")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"headwater: `headwater {command}` comes in a later version")
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_role_that_does_not_exist_is_refused_with_those_that_do() -> None:

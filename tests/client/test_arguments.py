@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from headwater import ArgumentError, AsyncClient, Client, Limits, field
+from headwater import ArgumentError, AsyncClient, Chat, Client, Limits, field
+from headwater._chat_requests import create_chat_request, update_chat_request
 from headwater._requests import answer_request, cancel_request, retrieval_options
 from headwater._updates import create_corpus_request, update_corpus_request, update_document_request
 from headwater._uploads import create_document_request, import_header, new_document, open_content
@@ -93,6 +94,23 @@ CASES: list[tuple[Call, str]] = [
     (lambda client: client.corpora.delete("c", force="yes"), "force is True or False, not str"),
     (lambda client: client.corpora.list(page_size="9"), "page_size is a whole number, not str"),
     (lambda client: client.documents.list(page_size=-1), "page_size is a whole number from 0"),
+    (lambda client: client.answer("q", chat=Chat()), "a chat is named chats/"),
+    (lambda client: client.chats.create(display_name=7), "display_name is a string, not int"),
+    (lambda client: client.chats.create(assistant=LONE), "assistant is a string without"),
+    (lambda client: client.chats.create(corpus="a", corpora=["b"]), "corpus and corpora say the same"),
+    (lambda client: client.chats.create(top_k=0), "top_k is a whole number from 1 to 100: 0"),
+    (lambda client: client.chats.create(labels={"a": 1}), r"labels\['a'\] is a string, not int"),
+    (lambda client: client.chats.create(request_id="x"), "request_id is a UUID"),
+    (lambda client: client.chats.get(7), "chat is a string, not int"),
+    (lambda client: client.chats.update("c"), "nothing to change"),
+    (lambda client: client.chats.update("c", display_name=LONE), "display_name is a string without"),
+    (lambda client: client.chats.delete("a/b"), "a chat is named chats/"),
+    (lambda client: client.chats.list(page_size=-1), "page_size is a whole number from 0"),
+    (lambda client: client.chats.get_turn(7), "turn is a string, not int"),
+    (lambda client: client.chats.list_turns(7), "chat is a string, not int"),
+    (lambda client: client.delete_answer(7), "answer is a string, not int"),
+    (lambda client: client.list_answers(state="paused"), "state is one of running, succeeded"),
+    (lambda client: client.list_answers(page_size="9"), "page_size is a whole number, not str"),
     (lambda client: client.assistants(page_size=1.0), "page_size is a whole number, not float"),
 ]
 
@@ -124,6 +142,7 @@ ANSWER: dict[str, Any] = {
     name: None for name, each in inspect.signature(answer_request).parameters.items() if each.kind == each.KEYWORD_ONLY
 } | {"grounded": True}
 SEARCH: dict[str, Any] = dict.fromkeys(inspect.signature(retrieval_options).parameters)
+CHAT: dict[str, Any] = {name: None for name in SEARCH if name != "query"}
 DOCUMENT: dict[str, Any] = {"title": "t", "uri": None, "media_type": None, "metadata": None}
 
 
@@ -141,6 +160,14 @@ BUILDERS: list[tuple[str, Callable[[], object]]] = [
     (
         "_updates.retrieval_service_pb2",
         lambda: update_document_request("d", corpus="c", title="t", uri=None, metadata=None),
+    ),
+    (
+        "_chat_requests.answer_service_pb2",
+        lambda: create_chat_request(display_name="", assistant="", labels=None, request_id=None, **CHAT),
+    ),
+    (
+        "_chat_requests.answer_service_pb2",
+        lambda: update_chat_request("c", display_name="n", assistant=None, labels=None, **CHAT),
     ),
     ("_uploads.retrieval_service_pb2", upload),
     ("_uploads.retrieval_service_pb2", lambda: create_document_request("x", corpus="c", document_id=None, **DOCUMENT)),

@@ -36,7 +36,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in C
 def test_the_client_sees_what_the_case_expects(case: Case, client: Client) -> None:
     pieces: list[str] = []
     error: HeadwaterError | None = None
-    with client.answer(case.name) as answer:
+    with client.answer(case.name, chat=case.chat or None) as answer:
         if case.action == "cancel_at_once":
             answer.cancel()
         try:
@@ -54,7 +54,7 @@ def test_the_client_sees_what_the_case_expects(case: Case, client: Client) -> No
 async def test_the_async_client_sees_what_the_case_expects(case: Case, async_client: AsyncClient) -> None:
     pieces: list[str] = []
     error: HeadwaterError | None = None
-    async with async_client.answer(case.name) as answer:
+    async with async_client.answer(case.name, chat=case.chat or None) as answer:
         if case.action == "cancel_at_once":
             await answer.cancel()
         try:
@@ -86,6 +86,9 @@ def check_finished(answer: Answer | AsyncAnswer, text: str, expect: dict[str, An
     assert (answer.abstain_reason.name if answer.abstain_reason else None) == expect.get("abstain_reason")
     assert len(answer.sources) == expect["sources"]
     assert answer.unknown_events == expect.get("unknown_events", 0)
+    assert answer.message.chat == expect.get("chat", "")
+    assert answer.unlogged == expect.get("unlogged", False)
+    assert answer.timings.continuations == expect.get("continuations", 0)
     spans = [citation_span(text, citation) for citation in answer.citations]
     assert [text[start:end] for start, end in spans] == expect.get("citations", [])
     if "rendered" in expect:
@@ -101,6 +104,7 @@ def check_failed(answer: Answer | AsyncAnswer, error: HeadwaterError | None, exp
     if isinstance(error, CallError) and expect["outcome"] == "failed":
         assert error.code == expect["code"]
         assert error.reason == expect["reason"]
+        assert error.answer == expect.get("answer", error.answer)
         assert error.retry_after == expect.get("retry_after")
         assert expect.get("metadata", {}).items() <= error.metadata.items()
         assert [(each.field, each.description) for each in error.violations] == [

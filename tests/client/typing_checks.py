@@ -10,6 +10,7 @@ from headwater import (
     AnswerChunk,
     AsyncAnswer,
     AsyncClient,
+    Chat,
     Citation,
     Client,
     Corpus,
@@ -19,6 +20,7 @@ from headwater import (
     ImportProgress,
     RetrievalResult,
     Source,
+    Turn,
     Usage,
     citation_span,
     field,
@@ -37,6 +39,11 @@ def blocking(client: Client) -> None:
     assert_type(answer.finish_reason, FinishReason)
     assert_type(answer.usage, Usage | None)
     assert_type(client.get_answer("x"), answer_pb2.Answer)
+    assert_type(client.list_answers(state="running"), Iterator[answer_pb2.Answer])
+    assert_type(client.answer("Why?", chat=client.chats.create(corpus="handbook")).unlogged, bool)
+    assert_type(client.chats.list(), Iterator[Chat])
+    assert_type(client.chats.list_turns("x"), Iterator[Turn])
+    assert_type(client.chats.get_turn("x", chat=Chat()), Turn)
     assert_type(client.documents.import_file(b"x", on_progress=show), Document)
     assert_type(client.corpora.create("x", embedder="openai/m", language="en", max_characters=500), Corpus)
     assert_type(client.corpora.reembed("x", embedder="openai/m"), Corpus)
@@ -58,6 +65,9 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await answer.content(), str)
     assert_type(await client.documents.import_file("x"), Document)
     assert_type(client.corpora.list(), AsyncIterator[Corpus])
+    assert_type(await client.chats.update("x", display_name="y"), Chat)
+    assert_type(client.chats.list_turns("x"), AsyncIterator[Turn])
+    assert_type(client.list_answers(), AsyncIterator[answer_pb2.Answer])
     async with client.answer("Why?") as other:
         assert_type(other, AsyncAnswer)
 
@@ -66,6 +76,8 @@ def refused(client: Client) -> None:
     client.answer("Why?", "handbook")  # type: ignore[call-arg]  # only the prompt is positional
     client.answer("Why?", mode="semantic")  # type: ignore[arg-type]  # not one of the three
     client.retrieve(3)  # type: ignore[arg-type]  # a query is text
+    client.chats.create("x")  # type: ignore[call-arg]  # the server names chats
+    client.list_answers(state="paused")  # type: ignore[arg-type]  # not one of the four
     client.answer("Why?", colour="red")  # type: ignore[call-arg]  # no such option
     _ = field("year") >= None  # type: ignore[operator]  # None is no value
 

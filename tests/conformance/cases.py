@@ -20,6 +20,7 @@ class Case:
     resumes: list[dict[str, Any]]
     expect: dict[str, Any]
     action: str
+    chat: str
 
 
 def load_cases() -> dict[str, Case]:
@@ -34,5 +35,6 @@ def load_cases() -> dict[str, Case]:
             data.get("resumes", []),
             data["expect"],
             data.get("action", ""),
+            data.get("chat", ""),
         )
     return cases

@@ -56,6 +56,8 @@ class ScriptedAnswers:
         case = self._cases.get(request.prompt)
         if case is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"there is no case {request.prompt!r}")
+        if request.chat != case.chat:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{case.name} is asked in the chat {case.chat!r}")
         running = self._answers[_name(request.request_id)] = Running(case, request.request_id)
         async for message in self._play_all(case.steps, running, context):
             yield message

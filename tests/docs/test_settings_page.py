@@ -21,6 +21,7 @@ VALUES = {
     "true or false": "true",
 }
 COMPANIONS = {
+    "HEADWATER_FAILOVER__FALLBACKS__NAME": '["one"]',
     "HEADWATER_TOKENS__NAME": "a secret of some length",
     "HEADWATER_ASSISTANTS__NAME__API": "openai-chat",
     "HEADWATER_ASSISTANTS__NAME__BASE_URL": "http://127.0.0.1/v1",

@@ -15,9 +15,10 @@ from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater_server.interfaces import Assistants, Caller, Retrieval
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog
+from headwater_server.orchestrator.chats.conversations import OpenStore
 from headwater_server.orchestrator.config import OrchestratorConfig
-from headwater_server.orchestrator.run import Backends
 from headwater_server.orchestrator.service import Orchestrator, open_orchestrator
+from headwater_server.orchestrator.terms import Backends
 from headwater_server.runtime.status import described
 from tests.orchestrator.events import ended, text
 
@@ -134,14 +135,19 @@ class Services:
         return Backends(cast("Retrieval", self.retrieval), cast("Assistants", self.assistants))
 
     def orchestrator(
-        self, config: OrchestratorConfig | None = None, *, answer_log: AnswerLog | None = None
+        self,
+        config: OrchestratorConfig | None = None,
+        *,
+        answer_log: AnswerLog | None = None,
+        open_chats: OpenStore | None = None,
     ) -> AbstractAsyncContextManager[Orchestrator]:
-        """An orchestrator over both, with a log in memory unless there is another."""
+        """An orchestrator over both, with a log in memory unless there is another, and without chats unless given."""
         return open_orchestrator(
             self.backends,
             config or OrchestratorConfig(),
             answer_log=answer_log or MemoryAnswerLog(),
             describe=described,
+            open_chats=open_chats,
         )
 
 

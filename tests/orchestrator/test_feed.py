@@ -310,3 +310,22 @@ def test_however_they_interleave_nothing_is_lost_or_reordered_and_all_readers_ge
     (expected,) = anyio.run(partial(_race, [(piece, 5) for piece, _ in written], [0]))
     assert _runs(chunks) == _runs(expected)
     assert answer.text == "".join(event_of(piece).text.text for piece, _ in written)
+
+
+async def test_all_that_is_kept_in_memory_for_readers_is_counted() -> None:
+    transcript = Transcript(header(name="answers/a", request_id="", prompt="p", labels={}, created_at=0))
+    answer_log = MemoryAnswerLog(max_bytes=3 * TAIL_BYTES)
+    feed = Feed(transcript, Journal(answer_log, await answer_log.begin(NewAnswer("answers/a", "t", b"", 0.0))))
+    source = source_pb2.Source(content="c" * 1000)
+    feed.put_numbered([transcript.add_started("assistants/a/b")])
+    feed.put_numbered(transcript.add_retrieved([source], source_pb2.RetrievalStatistics()))
+    assert feed.buffered_bytes > 1000, "what is numbered and not yet logged"
+    piece = "x" * (TAIL_BYTES // 2)
+    for _ in range(5):
+        feed.put(text(piece))
+        await feed.flush()
+    assert feed.buffered_bytes < 2 * TAIL_BYTES, "the log has the rest"
+    for _ in range(2):
+        feed.put(text(piece))
+        await feed.flush()
+    assert feed.buffered_bytes > 7 * len(piece), "nobody else has it"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from pathlib import Path
@@ -81,3 +82,25 @@ def test_what_libraries_log_has_the_same_form_and_mask(capsys: pytest.CaptureFix
     assert (careful["event"], careful["logger"], careful["level"]) == ("careful: [secret]", "some.library", "warning")
     assert failed["event"] == "failed"
     assert "ValueError: [secret]" in failed["exception"]
+
+
+class Full:
+    """A file on a disk without room."""
+
+    encoding = "utf-8"
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_a_log_that_cannot_be_written_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Full())
+    logs.configure(style="json")
+    structlog.get_logger("x").info("happened")
+    logging.getLogger("y").warning("happened too")

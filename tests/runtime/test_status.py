@@ -262,3 +262,25 @@ async def test_closing_a_remote_stream_closes_the_far_end() -> None:
             await anext(stream)
         with anyio.fail_after(WAIT_SECONDS):
             await closed.wait()
+
+
+async def test_a_refusal_that_comes_while_more_is_being_sent_keeps_its_status() -> None:
+    async def requests() -> AsyncGenerator[ImportDocumentRequest]:
+        yield ImportDocumentRequest(header=ImportDocumentHeader(parent="corpora/c"))
+        for _ in range(50):
+            yield ImportDocumentRequest(data=b"x" * 1000)
+
+    class Refusing(FailingRetrieval):
+        async def import_document(
+            self, requests: AsyncIterator[ImportDocumentRequest], caller: Caller
+        ) -> AsyncGenerator[retrieval_service_pb2.ImportDocumentResponse]:
+            del caller
+            async for _ in requests:
+                raise ResourceNotFound("corpora/c")
+            yield retrieval_service_pb2.ImportDocumentResponse()
+
+    async with hop(Refusing()) as (near, _):
+        for _ in range(40):
+            with anyio.fail_after(WAIT_SECONDS):
+                error = await raised_by(all_of(near.import_document(requests(), ME)))
+            assert isinstance(error, ResourceNotFound)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headwater._client import Client
     from headwater._collecting import ImportProgress
     from headwater._connection import TlsSettings
-    from headwater._enums import AbstainReason, FinishReason
+    from headwater._enums import AbstainReason, AnswerState, FinishReason
     from headwater._exceptions import (
         Aborted,
         AccessDenied,
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from headwater._values import metadata_dict
     from headwater.v1.answer_pb2 import AnswerChunk, Citation, Usage
     from headwater.v1.assistant_service_pb2 import Assistant
-    from headwater.v1.chat_pb2 import ChatMessage
+    from headwater.v1.chat_pb2 import Chat, ChatMessage, Turn
     from headwater.v1.document_pb2 import Corpus, Document
     from headwater.v1.source_pb2 import Source
 
@@ -97,7 +97,7 @@ _MODULES = {
     "headwater._client": ("Client",),
     "headwater._collecting": ("ImportProgress",),
     "headwater._connection": ("TlsSettings",),
-    "headwater._enums": ("AbstainReason", "FinishReason"),
+    "headwater._enums": ("AbstainReason", "AnswerState", "FinishReason"),
     "headwater._filters": ("Filter", "field"),
     "headwater._requests": ("Limits",),
     "headwater._retrieval": ("RetrievalResult",),
@@ -105,7 +105,7 @@ _MODULES = {
     "headwater._values": ("metadata_dict",),
     "headwater.v1.answer_pb2": ("AnswerChunk", "Citation", "Usage"),
     "headwater.v1.assistant_service_pb2": ("Assistant",),
-    "headwater.v1.chat_pb2": ("ChatMessage",),
+    "headwater.v1.chat_pb2": ("Chat", "ChatMessage", "Turn"),
     "headwater.v1.document_pb2": ("Corpus", "Document"),
     "headwater.v1.source_pb2": ("Source",),
 }
@@ -121,12 +121,14 @@ __all__ = [
     "AnswerClosed",
     "AnswerDiverged",
     "AnswerNotFinished",
+    "AnswerState",
     "ArgumentError",
     "Assistant",
     "AsyncAnswer",
     "AsyncClient",
     "CallCancelled",
     "CallError",
+    "Chat",
     "ChatBusy",
     "ChatMessage",
     "Citation",
@@ -176,6 +178,7 @@ __all__ = [
     "StreamConsumed",
     "StreamStalled",
     "TlsSettings",
+    "Turn",
     "Unauthenticated",
     "Unavailable",
     "Usage",

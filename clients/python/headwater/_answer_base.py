@@ -65,7 +65,7 @@ class AnswerBase:
 
     @property
     def timings(self) -> answer_pb2.Timings:
-        """How long the parts of the answer took."""
+        """How long the parts of the answer took, and how often it had to be gone on with (`continuations`)."""
         return self.message.timings
 
     @property
@@ -87,6 +87,18 @@ class AnswerBase:
     def model_version(self) -> str:
         """What the provider calls the model that answered. Empty if it does not say."""
         return self.message.model_version
+
+    @property
+    def unlogged(self) -> bool:
+        """Whether the server had no room to keep the answer, which can then be neither resumed nor fetched later.
+
+        Known from the first chunk on; until the end, False can still become True.
+        """
+        if self._message is None:
+            self._check_open()
+            if not self._transcript.begun:
+                raise AnswerNotFinished("the server has not begun the answer yet: read its first piece, or .content()")
+        return self._transcript.unlogged
 
     @property
     def unknown_events(self) -> int:

@@ -11,15 +11,17 @@ from typing import Any, Self
 
 from headwater._async_answer import AsyncAnswer
 from headwater._async_answer_calls import AsyncAnswerCalls
+from headwater._async_chats import AsyncChats
 from headwater._async_corpora import AsyncCorpora
 from headwater._async_documents import AsyncDocuments
 from headwater._async_transport import AsyncTransport
+from headwater._chat_requests import list_answers_request
 from headwater._checks import page
 from headwater._collecting import RetrievalCheck
 from headwater._connection import DEFAULT_KEEPALIVE, DEFAULT_TIMEOUT, TlsSettings, resolve_endpoint
-from headwater._enums import AbstainPolicyName, RetrievalModeName
+from headwater._enums import AbstainPolicyName, AnswerStateName, RetrievalModeName
 from headwater._filters import FilterInput
-from headwater._names import answer_name
+from headwater._names import ChatInput, answer_name
 from headwater._requests import (
     HistoryMessage,
     Limits,
@@ -39,6 +41,7 @@ class AsyncClient:
         target: The address of the server.
         corpora: The corpora: create, get, list, update, delete.
         documents: The documents: import, create, get, list, watch, update, delete, download.
+        chats: The chats: create, get, list, update, delete, and their turns.
 
     Example:
         >>> from headwater import AsyncClient
@@ -80,6 +83,7 @@ class AsyncClient:
         self.target = endpoint.target
         self.corpora = AsyncCorpora(self._transport)
         self.documents = AsyncDocuments(self._transport)
+        self.chats = AsyncChats(self._transport)
 
     def answer(
         self,
@@ -87,7 +91,7 @@ class AsyncClient:
         *,
         corpus: str | None = None,
         corpora: Sequence[str] | None = None,
-        chat: str | None = None,
+        chat: ChatInput | None = None,
         history: Iterable[HistoryMessage] | None = None,
         assistant: str | None = None,
         sources: Iterable[SourceInput] | None = None,
@@ -120,7 +124,8 @@ class AsyncClient:
             prompt: What to ask.
             corpus: The corpus to search, by its name or bare id. None, and no `corpora`: `default`, or the chat's.
             corpora: Several corpora to search.
-            chat: The chat to answer in.
+            chat: The chat to answer in: its name, its bare id, or the `Chat`. It has one running answer at most; a
+                second raises `ChatBusy`, which names the first, from reading.
             history: The conversation before, oldest first, for callers that keep it themselves; not with `chat`.
             assistant: The assistant, `provider/model`.
             sources: Sources to answer from instead of a search.
@@ -226,6 +231,40 @@ class AsyncClient:
             CallError: The call failed.
         """
         return await self._cancel_answer(cancel_request(name, request_id))
+
+    async def list_answers(
+        self, *, state: AnswerStateName | None = None, page_size: int = 0
+    ) -> AsyncIterator[answer_pb2.Answer]:
+        """Iterates over the answers that are kept, newest first, and fetches them a page at a time.
+
+        They are as protobuf, and without their sources' contents, which `get_answer` has.
+
+        Args:
+            state: Only those in this state. None: all.
+            page_size: How many to fetch at once, up to 1,000. 0: as the server likes.
+
+        Raises:
+            ArgumentError: The state is none.
+            CallError: A call failed.
+        """
+        request = list_answers_request(state, page_size)
+        while True:
+            found = await self._transport.unary(self._transport.answers.ListAnswers, request)
+            for answer in found.answers:
+                yield answer
+            if not found.next_page_token:
+                return
+            request.page_token = found.next_page_token
+
+    async def delete_answer(self, name: str) -> None:
+        """Forgets an answer; one that runs is stopped first.
+
+        Raises:
+            NotFound: There is no such answer, or it has expired.
+            CallError: The call failed.
+        """
+        request = answer_service_pb2.DeleteAnswerRequest(name=answer_name(name))
+        await self._transport.unary(self._transport.answers.DeleteAnswer, request)
 
     async def retrieve(
         self,

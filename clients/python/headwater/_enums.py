@@ -12,6 +12,10 @@ AbstainPolicyName = Literal["without_sources", "never"]
 """When an assistant abstains: where there is no source to answer from, or only when it has been asked and declines."""
 
 
+AnswerStateName = Literal["running", "succeeded", "failed", "cancelled"]
+"""Whether an answer runs, and how it ended."""
+
+
 class _OpenEnum(IntEnum):
     """An enumeration to which newer servers may add: an unknown value becomes a member without a place in the list."""
 
@@ -48,6 +52,21 @@ class FinishReason(_OpenEnum):
     """The answer was stopped."""
     UPSTREAM_UNKNOWN = 9
     """The provider ended without a reason, where its protocol allows that."""
+
+
+class AnswerState(_OpenEnum):
+    """Whether an answer runs, and how it ended."""
+
+    UNSPECIFIED = 0
+    """Not known."""
+    RUNNING = 1
+    """It has not ended."""
+    SUCCEEDED = 2
+    """It ended by itself; the finish reason says why."""
+    FAILED = 3
+    """It failed; `error` says why. The text so far is kept."""
+    CANCELLED = 4
+    """It was stopped, or its readers had gone. The text so far is kept."""
 
 
 class AbstainReason(_OpenEnum):

@@ -229,6 +229,11 @@ class Aborted(CallError):
 class ChatBusy(Aborted):
     """The chat has a running answer already: `answer` names it. Wait for it, or cancel it."""
 
+    @property
+    def chat(self) -> str:
+        """The name of the chat, `chats/{chat}`. Empty if the server gave none."""
+        return self.metadata.get("chat", "")
+
 
 class AnswerDiverged(Aborted):
     """The caller has more of a running answer than the server. Ask again."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from headwater._checks import required_text
 from headwater._exceptions import ArgumentError
+from headwater.v1 import chat_pb2
+
+ChatInput = str | chat_pb2.Chat
+"""A chat: its name, `chats/{chat}`, its bare id, or the `Chat` itself."""
 
 _ARTICLES = {"corpus": "a", "answer": "an", "chat": "a"}
 
@@ -26,13 +30,29 @@ def answer_name(answer: str) -> str:
     return _name(answer, "answers/", "answer")
 
 
-def chat_name(chat: str) -> str:
-    """`chats/{chat}`, of that or of the bare id.
+def chat_name(chat: ChatInput) -> str:
+    """`chats/{chat}`, of that, of the bare id, or of the `Chat` itself.
 
     Raises:
         ArgumentError: It is empty, or the name of something else.
     """
-    return _name(chat, "chats/", "chat")
+    return _name(chat.name if isinstance(chat, chat_pb2.Chat) else chat, "chats/", "chat")
+
+
+def turn_name(turn: str, chat: ChatInput | None) -> str:
+    """`chats/{chat}/turns/{turn}`, of that, or of the bare id and its chat.
+
+    Raises:
+        ArgumentError: It is a bare id without a chat, or a full name with another.
+    """
+    required_text("turn", turn)
+    if "/" not in turn:
+        if not turn or chat is None:
+            raise ArgumentError(f"a turn is named chats/…/turns/…, or by its id and chat=…: {turn!r}")
+        return f"{chat_name(chat)}/turns/{turn}"
+    if chat is not None and not turn.startswith(f"{chat_name(chat)}/turns/"):
+        raise ArgumentError(f"{turn} is not in {chat_name(chat)}")
+    return turn
 
 
 def document_name(document: str, corpus: str | None) -> str:

@@ -15,7 +15,7 @@ from headwater._checks import items, making, real, required_text, text, texts, w
 from headwater._enums import AbstainPolicyName, RetrievalModeName
 from headwater._exceptions import ArgumentError
 from headwater._filters import FilterInput, to_filter
-from headwater._names import answer_name, chat_name, corpus_name
+from headwater._names import ChatInput, answer_name, chat_name, corpus_name
 from headwater._resuming import WINDOW
 from headwater.v1 import answer_service_pb2, chat_pb2, generation_pb2, source_pb2
 
@@ -86,7 +86,7 @@ def answer_request(
     *,
     corpus: str | None,
     corpora: Sequence[str] | None,
-    chat: str | None,
+    chat: ChatInput | None,
     history: Iterable[HistoryMessage] | None,
     assistant: str | None,
     sources: Iterable[SourceInput] | None,
@@ -119,7 +119,7 @@ def answer_request(
         if not required_text("prompt", prompt).strip():
             raise ArgumentError("a prompt is more than white space")
         request = answer_service_pb2.StreamAnswerRequest(
-            request_id=_request_id(request_id),
+            request_id=to_request_id(request_id),
             prompt=prompt,
             chat=chat_name(chat) if chat is not None else "",
             history=[_history_message(message) for message in items("history", history)],
@@ -173,7 +173,7 @@ def cancel_request(name: str | None, request_id: str | uuid.UUID | None) -> answ
             raise ArgumentError("an answer is cancelled by its name or by its request_id: give one of them")
         if name is not None:
             return answer_service_pb2.CancelAnswerRequest(name=answer_name(name))
-        return answer_service_pb2.CancelAnswerRequest(request_id=_request_id(request_id))
+        return answer_service_pb2.CancelAnswerRequest(request_id=to_request_id(request_id))
 
 
 def _ground(
@@ -229,7 +229,12 @@ def _source(source: SourceInput) -> source_pb2.Source:
     return source_pb2.Source(content=required_text("a text in sources", source))
 
 
-def _request_id(request_id: str | uuid.UUID | None) -> str:
+def to_request_id(request_id: str | uuid.UUID | None) -> str:
+    """The caller's UUID, or a new one.
+
+    Raises:
+        ArgumentError: It is no UUID.
+    """
     if request_id is None:
         return str(uuid.uuid4())
     try:

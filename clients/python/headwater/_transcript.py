@@ -27,6 +27,7 @@ class Transcript:
         citations: The citations so far.
         last_sequence: The number of the last event.
         unknown_events: How many events came that this version does not know.
+        unlogged: Whether the server has said that it does not log the answer.
         final: The terminal message. None until it has come.
     """
 
@@ -38,6 +39,7 @@ class Transcript:
         self.citations: list[answer_pb2.Citation] = []
         self.last_sequence = 0
         self.unknown_events = 0
+        self.unlogged = False
         self.final: answer_pb2.Answer | None = None
         self._text = bytearray()
         self._evidence = 0
@@ -139,6 +141,7 @@ class Transcript:
         if snapshot.HasField("text_crc32c") and snapshot.text_crc32c != google_crc32c.value(text):
             raise self.violation("the checksum of the snapshot's text is wrong")
         self.name = snapshot.name
+        self.unlogged = snapshot.unlogged
         self.sources = list(snapshot.sources)
         self.statistics = self.statistics or source_pb2.RetrievalStatistics()
         self.citations = list(snapshot.citations)
@@ -154,6 +157,7 @@ class Transcript:
         if not started.answer or self.name not in {"", started.answer}:
             raise self.violation("`started` has no name, or another answer's")
         self.name = started.answer
+        self.unlogged = started.unlogged
 
     def _retrieve(self, retrieved: answer_pb2.SourcesRetrieved) -> None:
         if self.statistics is not None:
@@ -206,6 +210,7 @@ class Transcript:
             raise self.violation("the terminal message has other sources than were retrieved")
         if list(final.citations) != self.citations:
             raise self.violation("the terminal message has other citations than came before")
+        self.unlogged = final.unlogged
         self.final = final
 
     def _verify_text(self, final: answer_pb2.Answer) -> None:

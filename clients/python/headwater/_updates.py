@@ -66,7 +66,7 @@ def update_corpus_request(
                 language=text("language", language),
                 splitting=splitting,
             ),
-            update_mask=_mask(display_name=display_name, labels=labels, language=language, splitting=splitting),
+            update_mask=mask(display_name=display_name, labels=labels, language=language, splitting=splitting),
         )
 
 
@@ -110,11 +110,16 @@ def update_document_request(
                 uri=text("uri", uri),
                 metadata=to_metadata({} if metadata is None else metadata),
             ),
-            update_mask=_mask(title=title, uri=uri, metadata=metadata),
+            update_mask=mask(title=title, uri=uri, metadata=metadata),
         )
 
 
-def _mask(**fields: object) -> field_mask_pb2.FieldMask:
+def mask(**fields: object) -> field_mask_pb2.FieldMask:
+    """The mask of the fields that are given, by their names on the wire.
+
+    Raises:
+        ArgumentError: None is given.
+    """
     paths = [name for name, value in fields.items() if value is not None]
     if not paths:
         raise ArgumentError(f"nothing to change: give {' or '.join(fields)}")

@@ -7,28 +7,34 @@ import time
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from google.protobuf.duration_pb2 import Duration
 
-from headwater.v1 import answer_service_pb2
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater_server.errors import Reason, ServiceError
 from headwater_server.interfaces import Caller
 from headwater_server.names import new_id
 from headwater_server.orchestrator.answer_log.protocol import (
     AnswerLog,
+    AnswerRecord,
     AnswerWriter,
     LogFull,
     LogUnavailable,
     NewAnswer,
     RequestIdTaken,
 )
+from headwater_server.orchestrator.chats.answers import TurnAnswer, digest_of, record_of
+from headwater_server.orchestrator.chats.conversation import Conversation
+from headwater_server.orchestrator.chats.conversations import Conversations
+from headwater_server.orchestrator.chats.follow_up import FollowUps
+from headwater_server.orchestrator.chats.protocol import TurnExists
 from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.failures import DescribeFailure, draining
 from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.kept import Found
 from headwater_server.orchestrator.registry import Opening, Registry
-from headwater_server.orchestrator.run import AnswerRun, Backends, Persistence, default_assistant
-from headwater_server.orchestrator.watchdog import Limits
+from headwater_server.orchestrator.run import AnswerRun
+from headwater_server.orchestrator.terms import Backends, terms_of
+from headwater_server.orchestrator.timing import Clock
+from headwater_server.orchestrator.transcript import Transcript, header_of
 
 log = structlog.get_logger("headwater.answers")
 
@@ -42,6 +48,8 @@ class Beginning:
         tasks: Where answers are made.
         registry: The answers that run.
         answer_log: Where answers are kept.
+        conversations: The chats that answers belong to.
+        follow_ups: Makes queries of conversations.
         describe: Makes a status of a failure.
     """
 
@@ -53,8 +61,12 @@ class Beginning:
         *,
         registry: Registry,
         answer_log: AnswerLog,
+        conversations: Conversations,
+        follow_ups: FollowUps,
         describe: DescribeFailure,
     ) -> None:
+        self._conversations = conversations
+        self._follow_ups = follow_ups
         self._backends = backends
         self._config = config
         self._tasks = tasks
@@ -62,6 +74,10 @@ class Beginning:
         self._log = answer_log
         self._describe = describe
         self._draining = False
+
+    def is_draining(self) -> bool:
+        """Whether the server stops."""
+        return self._draining
 
     def drain(self) -> None:
         """Ends running answers with SERVER_DRAINING, and refuses new ones."""
@@ -78,8 +94,10 @@ class Beginning:
         """
         opening = self._registry.find_request(caller, request.request_id)
         if opening is not None:
-            await opening.done.wait()
-            _require_same(request, opening.request, "" if opening.run is None else opening.run.name)
+            if request != opening.request:  # who waits for another answer than this counts as none of its readers
+                await opening.done.wait()
+                raise _reused(request, "" if opening.run is None else opening.run.name)
+            await self._opened(opening)
         else:
             if self._draining:
                 raise ServiceError(Reason.SERVER_DRAINING, "the server stops; ask another", retry_after=1.0)
@@ -92,23 +110,23 @@ class Beginning:
             raise opening.failure
         if opening.existing is None:
             raise draining(f"answers/(request_id {request.request_id})")
-        earlier = StreamAnswerRequest.FromString(opening.existing.request)
-        _require_same(request, earlier, opening.existing.name)
+        _require_recorded(request, opening.existing)
         return self._registry.find(caller, opening.existing.name) or opening.existing
 
     async def _opened(self, opening: Opening) -> None:
-        """Waits until an answer has begun; a caller who goes away meanwhile counts as a reader who has left."""
+        """Waits until an answer has begun; the last caller who goes away meanwhile counts as a reader who has left."""
+        opening.waiting += 1
         try:
             await opening.done.wait()
         except BaseException:
-            opening.deserted = True
+            opening.waiting -= 1
             self._expect_nobody(opening)
             raise
 
     def _expect_nobody(self, opening: Opening) -> None:
-        """Sees to an answer that has begun, and whose caller went away before reading any of it."""
+        """Sees to an answer that has begun, and whose callers all went away before reading any of it."""
         run = opening.run
-        if opening.deserted and run is not None and not run.feed.visits:
+        if not opening.waiting and run is not None and not run.feed.visits:
             run.feed.expect_nobody()
             self.left(run)
 
@@ -127,17 +145,43 @@ class Beginning:
             self._expect_nobody(opening)
             await run.execute()
         finally:
+            if opening.run is not None:
+                self._conversations.let_go(opening.run.name)
             self._registry.remove(opening)
 
     async def _open(self, opening: Opening, start: float) -> AnswerRun | None:
-        """Records an answer; None where there is one with its request_id."""
+        """Records an answer; None where there is one with its request_id.
+
+        In a chat its prompt is stored first of all: whatever happens afterwards, what was asked is kept.
+        """
+        request, caller = opening.request, opening.caller
+        name, created = f"answers/{new_id()}", time.time()
+        try:
+            conversation = await self._conversations.begin(request, caller, answer=name, created=created)
+        except TurnExists as error:
+            opening.existing = await self._log.find(error.turn.answer) or record_of(error.turn)
+            return None
+        run: AnswerRun | None = None
+        try:
+            run = await self._record(opening, conversation, start, name=name, created=created)
+        finally:
+            if run is None:
+                with anyio.CancelScope(shield=True):
+                    await self._conversations.withdraw(name)
+        return run
+
+    async def _record(
+        self, opening: Opening, conversation: Conversation, start: float, *, name: str, created: float
+    ) -> AnswerRun | None:
+        """Records an answer in the log; None where there is one with its request_id."""
         request, caller = opening.request, opening.caller
         new = NewAnswer(
-            name=f"answers/{new_id()}",
+            name=name,
             tenant=caller.tenant,
             request=request.SerializeToString(deterministic=True),
-            created=time.time(),
+            created=created,
             request_id=request.request_id,
+            chat=request.chat,
         )
         writer: AnswerWriter | None = None
         try:
@@ -147,21 +191,16 @@ class Beginning:
             return None
         except (LogFull, LogUnavailable) as error:
             log.warning("answer.unlogged", answer=new.name, error=str(error))
+        transcript = Transcript(header_of(new.name, request, created=new.created))
         run = AnswerRun(
-            request,
+            conversation,
             caller,
-            name=new.name,
-            assistant=default_assistant(request, self._config.assistant),
-            limits=self._limits(request),
-            start=start,
-            created=new.created,
-            persistence=Persistence(
-                goes_on=request.on_disconnect == answer_service_pb2.DISCONNECT_POLICY_CONTINUE,
-                resume_window=request.resume_window.ToTimedelta().total_seconds(),
-                keep=self._config.keep,
-            ),
+            transcript=transcript,
+            terms=terms_of(conversation.request, self._config),
+            clock=Clock(start),
             backends=self._backends,
-            journal=Journal(self._log, writer),
+            follow_ups=self._follow_ups,
+            journal=Journal(self._log, writer, ended=conversation.ended),
             describe=self._describe,
         )
         self._registry.opened(opening, run)
@@ -171,42 +210,38 @@ class Beginning:
 
     def left(self, run: AnswerRun) -> None:
         """The last reader of an answer has gone: it may have to end."""
-        if run.persistence.goes_on or run.ended.is_set():
+        if run.terms.goes_on or run.ended.is_set():
             return
-        if run.persistence.resume_window:
-            self._tasks.start_soon(_abandon_later, run)
+        if run.terms.resume_window:
+            self._tasks.start_soon(_abandon_later, run, run.feed.visits)
         else:
             run.abandon()
 
-    def _limits(self, request: StreamAnswerRequest) -> Limits:
-        wanted, default = request.limits, self._config.limits
-        return Limits(
-            first_token=_seconds(wanted, "first_token", default.first_token),
-            between_tokens=_seconds(wanted, "between_tokens", default.between_tokens),
-            total=_seconds(wanted, "total", default.total),
-        )
 
-
-async def _abandon_later(run: AnswerRun) -> None:
+async def _abandon_later(run: AnswerRun, visits: int) -> None:
     """Stops an answer unless somebody reads it again within its window."""
-    visits = run.feed.visits
-    with anyio.move_on_after(run.persistence.resume_window):
+    with anyio.move_on_after(run.terms.resume_window):
         await run.ended.wait()
     if run.feed.visits == visits:
         run.abandon()
 
 
+def _require_recorded(request: StreamAnswerRequest, record: AnswerRecord) -> None:
+    if isinstance(record, TurnAnswer):
+        if record.digest != digest_of(request):
+            raise _reused(request, record.name)
+    else:
+        _require_same(request, StreamAnswerRequest.FromString(record.request), record.name)
+
+
 def _require_same(request: StreamAnswerRequest, earlier: StreamAnswerRequest, answer: str) -> None:
     if request != earlier:
-        raise ServiceError(
-            Reason.REQUEST_ID_REUSED,
-            "the request_id was used for another request: use a new one",
-            metadata={"request_id": request.request_id, "answer": answer},
-        )
+        raise _reused(request, answer)
 
 
-def _seconds(limits: answer_service_pb2.AnswerLimits, name: str, default: float) -> float:
-    if not limits.HasField(name):  # type: ignore[arg-type]  # the stubs want a literal
-        return default
-    duration: Duration = getattr(limits, name)
-    return duration.ToTimedelta().total_seconds()
+def _reused(request: StreamAnswerRequest, answer: str) -> ServiceError:
+    return ServiceError(
+        Reason.REQUEST_ID_REUSED,
+        "the request_id was used for another request: use a new one",
+        metadata={"request_id": request.request_id, "answer": answer},
+    )

@@ -30,11 +30,59 @@ def taken_over(answer: str) -> ServiceError:
     )
 
 
-def owner_lost(answer: str) -> ServiceError:
+def waiting(answer: str) -> ServiceError:
+    """The answer's owner has died, and nobody has had the time to go on with it."""
+    return ServiceError(
+        Reason.SERVER_DRAINING,
+        "the server that was making the answer has gone, and another will go on with it; ask again",
+        metadata={"answer": answer},
+        retry_after=1.0,
+    )
+
+
+def elsewhere(answer: str) -> ServiceError:
+    """Another server makes the answer, and its events are there."""
+    return ServiceError(
+        Reason.SERVER_DRAINING,
+        "another server makes the answer; ask that one, or again when it has ended",
+        metadata={"answer": answer},
+        retry_after=1.0,
+    )
+
+
+def ending(answer: str) -> ServiceError:
+    """The answer was told to stop, and has not in time."""
+    return ServiceError(
+        Reason.SERVER_DRAINING,
+        "the answer stops, and has not ended yet; ask again",
+        metadata={"answer": answer},
+        retry_after=1.0,
+    )
+
+
+def unreadable(answer: str) -> ServiceError:
+    """What was said of the answer cannot be read now."""
+    return ServiceError(
+        Reason.PROVIDER_UNAVAILABLE,
+        f"what was said of {answer} cannot be read now; try again soon",
+        metadata={"service": "answer log", "answer": answer},
+        retry_after=1.0,
+    )
+
+
+def missed(answer: str, *, after: int, last: int) -> ServiceError:
+    """Events that the reader has not got are lost, though the answer goes on."""
+    return ServiceError(
+        Reason.ANSWER_DIVERGED,
+        f"what {answer} said after {after} cannot be read any more: ask for a snapshot",
+        metadata={"answer": answer, "after_sequence": str(after), "last_sequence": str(last)},
+    )
+
+
+def owner_lost(answer: str, *, why: str = "the assistant cannot go on where it stopped") -> ServiceError:
     """The server that made the answer is gone, and nobody can go on."""
     return ServiceError(
         Reason.OWNER_LOST,
-        "the server that was making the answer has gone, and the assistant cannot go on where it stopped; the part"
-        " that was made is kept",
+        f"the server that was making the answer has gone, and {why}; the part that was made is kept",
         metadata={"answer": answer},
     )

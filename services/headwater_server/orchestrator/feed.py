@@ -16,7 +16,9 @@ from itertools import groupby
 
 import anyio
 
+from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
+from headwater_server.orchestrator.answer_log.protocol import EventsLost
 from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.transcript import Transcript
 
@@ -43,7 +45,7 @@ class Feed:
         self._numbered: list[AnswerChunk] = []  # not yet logged
         self._tail: deque[tuple[AnswerChunk, int]] = deque()  # handed out, with their sizes
         self._tail_bytes = 0
-        self._published = 0
+        self._published = transcript.last_sequence  # an earlier owner's events are in the log
         self._failure: Exception | None = None
         self._ended = False
         self._flushing = False
@@ -60,6 +62,11 @@ class Feed:
         return self._published
 
     @property
+    def behind(self) -> bool:
+        """Whether something is numbered that readers cannot have yet; a `flush` then either waits or logs it."""
+        return bool(self._numbered)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended
@@ -68,6 +75,12 @@ class Feed:
     def full(self) -> bool:
         """Whether the writer has to wait for a reader."""
         return self._pending_bytes >= PENDING_BYTES
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much is kept in memory for readers."""
+        numbered = sum(chunk.ByteSize() for chunk in self._numbered)
+        return self._pending_bytes + numbered + self._tail_bytes + self._journal.kept_bytes
 
     @property
     def deserted(self) -> bool:
@@ -130,19 +143,44 @@ class Feed:
             Fenced: The answer has another owner by now.
         """
         while self._flushing:
-            self._flushed = anyio.Event()
             await self._flushed.wait()
         if self._pending:
             self.number_pending()
         if not self._numbered:
             return
-        self._flushing = True
+        self._flushing, self._flushed = True, anyio.Event()  # one for all who wait
         try:
             await self._journal.append(self._numbered)
         finally:
             self._flushing = False
             self._flushed.set()
             self._publish()
+
+    async def conclude(self, ending: answer_pb2.Answer) -> answer_pb2.Answer:
+        """Logs the terminal message and seals the answer, and only then hands the message out.
+
+        The writer's alone: a reader may be cancelled in the middle of `flush`, and a seal is not begun twice.
+
+        Args:
+            ending: How the answer ends; numbered only when all that comes before it is logged.
+
+        Returns:
+            The terminal message.
+
+        Raises:
+            Fenced: The answer has another owner by now.
+        """
+        await self.flush()
+        terminal = self._transcript.add_answer(ending)
+        self._flushing, self._flushed = True, anyio.Event()  # one for all who wait
+        self._numbered.append(terminal)
+        try:
+            await self._journal.conclude(terminal)
+        finally:
+            self._flushing = False
+            self._flushed.set()
+            self._publish()
+        return terminal.answer
 
     def end(self, failure: Exception | None = None) -> None:
         """Ends the feed: nothing comes after what was handed out, except for the failure, raised to each reader."""
@@ -157,6 +195,7 @@ class Feed:
         Raises:
             Exception: What `end` was given, once everything before it has been taken.
             Fenced: The answer has another owner by now.
+            AnswerLogError: What the reader missed cannot be read, or is lost.
         """
         if after >= self._published and not self._ended:
             if not (self._pending or self._numbered):
@@ -171,13 +210,18 @@ class Feed:
     async def _since(self, after: int) -> Sequence[AnswerChunk]:
         missing = self._published - after
         if missing > len(self._tail):
-            return await self._journal.read(after)
+            logged = await self._journal.read(after)
+            if not logged or logged[0].sequence != after + 1:
+                raise EventsLost(f"nothing is left of what follows {after}")
+            return [chunk for chunk in logged if chunk.sequence <= self._published]  # the end is logged before its time
         if missing == len(self._tail):
             return [chunk for chunk, _ in self._tail]
         return [self._tail[index][0] for index in range(len(self._tail) - missing, len(self._tail))]
 
     def _publish(self) -> None:
         """Hands out what has been logged, which after a cancellation may be less than all."""
+        if self._journal.given_up:
+            self._transcript.note_unlogged()
         logged = self._journal.last_sequence
         kept = 0
         for chunk in self._numbered:
@@ -189,7 +233,7 @@ class Feed:
             self._tail_bytes += size
             self._published = chunk.sequence
         del self._numbered[:kept]
-        while self._tail_bytes > TAIL_BYTES and len(self._tail) > 1 and self._journal.can_be_read:
+        while self._tail_bytes > TAIL_BYTES and len(self._tail) > 1 and not self._journal.given_up:
             _, size = self._tail.popleft()
             self._tail_bytes -= size
         self._wake_readers()

@@ -7,10 +7,12 @@ from headwater.v1.answer_service_pb2 import ListAnswersRequest, ListAnswersRespo
 from headwater_server.errors import ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerRecord
+from headwater_server.orchestrator.chats.answers import record_of
+from headwater_server.orchestrator.chats.conversations import Conversations
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun
-from headwater_server.orchestrator.transcript import header
-from headwater_server.paging import PageTokens, page_of, page_size
+from headwater_server.orchestrator.transcript import header_of
+from headwater_server.paging import MAX_PAGE_BYTES, PageTokens, page_of, page_size
 
 DEFAULT_PAGE = 50
 
@@ -23,11 +25,13 @@ class KeptAnswers:
     Args:
         registry: Those that run.
         answer_log: The log.
+        conversations: Has those of chats that the log has forgotten.
     """
 
-    def __init__(self, registry: Registry, answer_log: AnswerLog) -> None:
+    def __init__(self, registry: Registry, answer_log: AnswerLog, *, conversations: Conversations) -> None:
         self._registry = registry
         self._log = answer_log
+        self._conversations = conversations
         self._tokens = PageTokens()
 
     async def find(self, caller: Caller, name: str) -> Found:
@@ -36,10 +40,13 @@ class KeptAnswers:
         Raises:
             ResourceNotFound: There is none, it has expired, or it is another's.
         """
+        await self._registry.taken_over(name)
         run = self._registry.find(caller, name)
         if run is not None:
             return run
-        record = await self._log.find(name)
+        record = await self._logged(await self._log.find(name))
+        if record is None and (turn := await self._conversations.find(caller, name)) is not None:
+            record = record_of(turn)
         if record is None or record.tenant != caller.tenant:
             raise ResourceNotFound(name)
         return self._registry.find(caller, name) or record
@@ -55,10 +62,17 @@ class KeptAnswers:
             await opening.done.wait()
             if opening.run is not None:
                 return opening.run
-        record = await self._log.find_request(caller.tenant, request_id)
+        record = await self._logged(await self._log.find_request(caller.tenant, request_id))
+        if record is None and (turn := await self._conversations.find_request(caller, request_id)) is not None:
+            record = record_of(turn)
         if record is None:
             raise ResourceNotFound(f"answers/(request_id {request_id})")
         return self._registry.find(caller, record.name) or record
+
+    def live(self, caller: Caller, name: str) -> answer_pb2.Answer | None:
+        """The caller's answer of this name as it stands, if it runs here."""
+        run = self._registry.find(caller, name)
+        return None if run is None else current(run)
 
     async def page(self, request: ListAnswersRequest, caller: Caller) -> ListAnswersResponse:
         """A page of the caller's answers, newest first, without their sources' contents.
@@ -68,19 +82,32 @@ class KeptAnswers:
         """
         size = page_size(request.page_size, default=DEFAULT_PAGE)
         scope = ("answers", caller.tenant, str(request.state))
-        records = await self._log.list_answers(
-            caller.tenant,
-            state=request.state or None,
-            before=_position(self._tokens.read(request.page_token, *scope)),
-            limit=size + 1,
-        )
-        answers = (_without_contents(current(self._registry.find(caller, record.name) or record)) for record in records)
+        position = _position(self._tokens.read(request.page_token, *scope))
+        answers: list[answer_pb2.Answer] = []
+        created: list[float] = []
+        room = MAX_PAGE_BYTES
+        while len(answers) <= size and room >= 0:
+            records = await self._log.list_answers(
+                caller.tenant, state=request.state or None, before=position, limit=size + 1 - len(answers)
+            )
+            if not records:
+                break
+            position = records[-1].created, records[-1].name
+            for record in await self._conversations.still_kept(records):
+                answers.append(_without_contents(current(self._registry.find(caller, record.name) or record)))
+                created.append(record.created)
+                room -= answers[-1].ByteSize()
         page, more = page_of(answers, limit=size)
         response = ListAnswersResponse(answers=page)
         if more:
-            last = records[len(page) - 1]
-            response.next_page_token = self._tokens.make(*scope, last=f"{last.created!r} {last.name}")
+            last = len(page) - 1
+            response.next_page_token = self._tokens.make(*scope, last=f"{created[last]!r} {page[last].name}")
         return response
+
+    async def _logged(self, record: AnswerRecord | None) -> AnswerRecord | None:
+        """What the log has of an answer, unless another server has deleted it."""
+        kept = [] if record is None else await self._conversations.still_kept([record])
+        return kept[0] if kept else None
 
 
 def current(found: Found) -> answer_pb2.Answer:
@@ -90,13 +117,7 @@ def current(found: Found) -> answer_pb2.Answer:
     if found.ending:
         return answer_pb2.Answer.FromString(found.ending)
     request = StreamAnswerRequest.FromString(found.request)  # its owner has gone; it will be recovered
-    answer = header(
-        name=found.name,
-        request_id=found.request_id,
-        prompt=request.prompt,
-        labels=request.labels,
-        created_at=found.created,
-    )
+    answer = header_of(found.name, request, created=found.created)
     answer.state = answer_pb2.ANSWER_STATE_RUNNING
     return answer
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import anyio
 
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater_server.errors import Overloaded
 from headwater_server.interfaces import Caller
 from headwater_server.orchestrator.answer_log.protocol import AnswerRecord
+from headwater_server.orchestrator.pressure import Pressure
 from headwater_server.orchestrator.run import AnswerRun
 
 
@@ -25,8 +28,10 @@ class Opening:
         """The answer that has this request's request_id already."""
         self.failure: Exception | None = None
         """Why it could not begin."""
-        self.deserted = False
-        """Whether the caller went away before it had begun."""
+        self.waiting = 0
+        """How many callers have come for it, less those who went away before it had begun."""
+        self.name = ""
+        """The answer's name, where it is known before it has begun: that of an earlier owner."""
 
 
 class Registry:
@@ -34,31 +39,63 @@ class Registry:
 
     Args:
         maximum: How many answers may run at once.
+        pressure: Says whether one more may begin.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, pressure: Pressure) -> None:
         self._maximum = maximum
+        self._pressure = pressure
         self._openings: set[Opening] = set()
         self._by_name: dict[str, AnswerRun] = {}
         self._by_request: dict[tuple[str, str], Opening] = {}
+        self._request_ids: Counter[str] = Counter()  # tenants may use the same
+        self._taking_over: dict[str, Opening] = {}
+        self._freed = anyio.Event()
+        self._idle = anyio.Event()
 
-    def admit(self, request: StreamAnswerRequest, caller: Caller) -> Opening:
+    @property
+    def full(self) -> bool:
+        """Whether as many answers run as may."""
+        return len(self._openings) >= self._maximum
+
+    def refusal(self) -> Overloaded | None:
+        """Why one more may not begin, or None."""
+        return self._pressure.refusal(len(self._openings))
+
+    async def room(self) -> None:
+        """Returns when one more may run."""
+        while self.full:
+            await self._freed.wait()
+
+    def admit(self, request: StreamAnswerRequest, caller: Caller, *, name: str = "") -> Opening:
         """Takes a place for one more answer, until `remove`.
+
+        Args:
+            request: What is asked.
+            caller: Who asks.
+            name: The answer's name, where an earlier owner has begun it.
 
         Raises:
             Overloaded: As many answers run as may.
         """
-        if len(self._openings) >= self._maximum:
-            raise Overloaded(
-                f"{self._maximum} answers are running, which is all this server takes; try again soon",
-                retry_after=1.0,
-                metadata={"limit": "answers", "maximum": str(self._maximum)},
-            )
+        refusal = self.refusal() if not name else None
+        if refusal is not None:
+            raise refusal
         opening = Opening(request, caller)
         self._openings.add(opening)
         if request.request_id:
             self._by_request[caller.tenant, request.request_id] = opening
+            self._request_ids[request.request_id] += 1
+        if name:
+            opening.name = name
+            self._taking_over[name] = opening
         return opening
+
+    async def taken_over(self, name: str) -> None:
+        """Returns once an answer is not, or no longer, being taken over from an earlier owner."""
+        opening = self._taking_over.get(name)
+        if opening is not None:
+            await opening.done.wait()
 
     def opened(self, opening: Opening, run: AnswerRun) -> None:
         """Notes that an answer has begun."""
@@ -68,11 +105,34 @@ class Registry:
     def remove(self, opening: Opening) -> None:
         """Gives the place back, because the answer has ended, or never began."""
         self._openings.discard(opening)
+        if not self._openings:
+            self._idle.set()
+            self._idle = anyio.Event()  # one for all who wait, set once
+        self._taking_over.pop(opening.name, None)
+        self._freed.set()
+        self._freed = anyio.Event()
         if opening.run is not None:
             self._by_name.pop(opening.run.name, None)
         key = opening.caller.tenant, opening.request.request_id
+        if opening.request.request_id:
+            self._request_ids[opening.request.request_id] -= 1
+            if not self._request_ids[opening.request.request_id]:
+                del self._request_ids[opening.request.request_id]
         if self._by_request.get(key) is opening:
             del self._by_request[key]
+
+    def __len__(self) -> int:
+        return len(self._openings)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much of all answers waits in memory for readers."""
+        return sum(run.feed.buffered_bytes for run in self._by_name.values())
+
+    async def idle(self) -> None:
+        """Returns when no answer runs."""
+        while self._openings:
+            await self._idle.wait()
 
     def running(self) -> list[AnswerRun]:
         """All answers that run."""
@@ -82,6 +142,10 @@ class Registry:
         """The caller's running answer of this name, or None."""
         run = self._by_name.get(name)
         return run if run is not None and run.caller.tenant == caller.tenant else None
+
+    def has_request(self, request_id: str) -> bool:
+        """Whether an answer with this request_id runs, or is about to, whosever it is."""
+        return request_id in self._request_ids
 
     def find_request(self, caller: Caller, request_id: str) -> Opening | None:
         """The caller's answer with this request_id that runs or is about to, or None."""

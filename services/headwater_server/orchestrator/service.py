@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
@@ -13,18 +13,24 @@ from google.protobuf.empty_pb2 import Empty
 from headwater.v1 import answer_pb2, answer_service_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
-from headwater_server.errors import InvalidRequest, NotImplementedYet
+from headwater_server.errors import InvalidRequest, Overloaded
 from headwater_server.interfaces import Caller
-from headwater_server.orchestrator.answer_log.protocol import AnswerLog
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerRecord
 from headwater_server.orchestrator.beginning import Beginning
+from headwater_server.orchestrator.chats.answers import TurnAnswer
+from headwater_server.orchestrator.chats.calls import ChatCalls
+from headwater_server.orchestrator.chats.conversations import AnyChats, Conversations, OpenStore, open_conversations
+from headwater_server.orchestrator.chats.follow_up import FollowUps
 from headwater_server.orchestrator.config import OrchestratorConfig
-from headwater_server.orchestrator.failures import DescribeFailure, draining
+from headwater_server.orchestrator.failures import DescribeFailure, draining, elsewhere, ending, waiting
 from headwater_server.orchestrator.kept import Found, KeptAnswers, current
+from headwater_server.orchestrator.pressure import Pressure
 from headwater_server.orchestrator.provided import check_provided
-from headwater_server.orchestrator.reading import follow, replay
-from headwater_server.orchestrator.recovery import recover
+from headwater_server.orchestrator.reading import follow, recite, replay
+from headwater_server.orchestrator.recovery import Recovery
 from headwater_server.orchestrator.registry import Registry
-from headwater_server.orchestrator.run import AnswerRun, Backends
+from headwater_server.orchestrator.run import AnswerRun
+from headwater_server.orchestrator.terms import Backends
 from headwater_server.owned_tasks import owned_tasks
 
 CANCEL_WAIT = 10.0
@@ -34,10 +40,7 @@ MAX_REQUEST_BYTES = 3 * 1024 * 1024
 
 
 class Orchestrator:
-    """Answers prompts; made by `open_orchestrator`.
-
-    It has no method for the RPCs about chats; the servicer answers those with UNIMPLEMENTED.
-    """
+    """Answers prompts, and keeps chats; made by `open_orchestrator`."""
 
     def __init__(
         self,
@@ -46,19 +49,75 @@ class Orchestrator:
         tasks: TaskGroup,
         *,
         answer_log: AnswerLog,
+        conversations: Conversations,
         describe: DescribeFailure,
     ) -> None:
         self._config = config
         self._log = answer_log
-        registry = Registry(config.max_answers)
-        self._kept = KeptAnswers(registry, answer_log)
-        self._beginning = Beginning(
-            backends, config, tasks, registry=registry, answer_log=answer_log, describe=describe
+        self._conversations = conversations
+        follow_ups = FollowUps(config.chats.follow_up, backends.assistants)
+        self._pressure = Pressure(
+            most=config.max_answers,
+            least=config.least_answers,
+            lateness=config.lateness,
+            buffer_bytes=config.buffer_bytes,
         )
+        self._registry = registry = Registry(config.max_answers, self._pressure)
+        self._kept = KeptAnswers(registry, answer_log, conversations=conversations)
+        self._chats = ChatCalls(conversations, live=self._kept.live, stop=self._stop, max_chats=config.chats.max_chats)
+        self._beginning = Beginning(
+            backends,
+            config,
+            tasks,
+            registry=registry,
+            answer_log=answer_log,
+            conversations=conversations,
+            follow_ups=follow_ups,
+            describe=describe,
+        )
+        self._recovery = Recovery(
+            backends,
+            config,
+            tasks,
+            registry=registry,
+            answer_log=answer_log,
+            beginning=self._beginning,
+            conversations=conversations,
+            follow_ups=follow_ups,
+            describe=describe,
+        )
+        # The RPCs about chats are methods of this object too, as a servicer wants them.
+        self.create_chat = self._chats.create_chat
+        self.get_chat = self._chats.get_chat
+        self.list_chats = self._chats.list_chats
+        self.update_chat = self._chats.update_chat
+        self.delete_chat = self._chats.delete_chat
+        self.get_turn = self._chats.get_turn
+        self.list_turns = self._chats.list_turns
+
+    def recover(self, records: Sequence[AnswerRecord]) -> None:
+        """Goes on with the answers whose owner died."""
+        self._recovery.start(records)
 
     def drain(self) -> None:
         """Ends running answers with SERVER_DRAINING, and refuses new ones."""
         self._beginning.drain()
+
+    def refusal(self) -> Overloaded | None:
+        """Why no more answers may begin, or None."""
+        return self._registry.refusal()
+
+    def has_request(self, request_id: str) -> bool:
+        """Whether an answer with this request_id runs, whosever it is."""
+        return self._registry.has_request(request_id)
+
+    async def measure(self) -> None:
+        """Measures how much the server can carry; runs until it is cancelled."""
+        await self._pressure.measure(lambda: len(self._registry), lambda: self._registry.buffered_bytes)
+
+    async def idle(self) -> None:
+        """Returns when no answer runs."""
+        await self._registry.idle()
 
     async def stream_answer(self, request: StreamAnswerRequest, caller: Caller) -> AsyncGenerator[AnswerChunk]:
         """Answers as a stream. Closing it is a disconnect."""
@@ -105,6 +164,7 @@ class Orchestrator:
         )
         if isinstance(found, AnswerRun):
             await _stopped(found)
+        _require_ended(found)
         return current(found)
 
     async def delete_answer(self, request: answer_service_pb2.DeleteAnswerRequest, caller: Caller) -> Empty:
@@ -112,58 +172,112 @@ class Orchestrator:
         found = await self._kept.find(caller, request.name)
         if isinstance(found, AnswerRun):
             await _stopped(found)
+        _require_here(found)
         await self._log.delete(request.name)
+        if found.request.chat if isinstance(found, AnswerRun) else found.chat:
+            await self._conversations.forget(request.name)
         return Empty()
+
+    async def _stop(self, caller: Caller, name: str) -> None:
+        """Stops an answer, if it runs here."""
+        await self._registry.taken_over(name)
+        run = self._registry.find(caller, name)
+        if run is not None:
+            await _stopped(run)
 
     def _read(self, found: Found, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
         if isinstance(found, AnswerRun):
             return follow(
                 found, after=after, heartbeat=self._config.heartbeat, left=lambda: self._beginning.left(found)
             )
-        if not found.ending:
-            raise draining(found.name)
+        _require_ended(found)
+        if isinstance(found, TurnAnswer):
+            return recite(found, after=after)
         return replay(self._log, found, after=after)
 
 
 @asynccontextmanager
 async def open_orchestrator(
-    backends: Backends, config: OrchestratorConfig, *, answer_log: AnswerLog, describe: DescribeFailure
+    backends: Backends,
+    config: OrchestratorConfig,
+    *,
+    answer_log: AnswerLog,
+    describe: DescribeFailure,
+    open_chats: OpenStore | None = None,
+    any_chats: AnyChats = lambda: True,
 ) -> AsyncIterator[Orchestrator]:
     """Opens the orchestrator, which owns the tasks of its answers; leaving drains what still runs.
 
-    Answers that an earlier process did not bring to their end are ended first.
+    Answers that an earlier process did not bring to their end go on, or are ended, in tasks of the orchestrator.
 
     Args:
         backends: The services to use.
         config: What it needs to know.
         answer_log: Where answers are kept; nobody else writes to it.
         describe: Makes a status of a failure, to be kept with the answer.
+        open_chats: Opens the store of chats when it is first needed; None: there are no chats.
+        any_chats: Whether there may be any in the store.
     """
-    await recover(answer_log, describe=describe, keep=config.keep)
-    async with owned_tasks(cancel=False) as tasks:
-        orchestrator = Orchestrator(backends, config, tasks, answer_log=answer_log, describe=describe)
+    unfinished = await answer_log.unsealed()
+    async with (
+        open_conversations(
+            open_chats,
+            answer_log=answer_log,
+            describe=describe,
+            max_turns=config.chats.max_turns,
+            any_chats=any_chats,
+        ) as conversations,
+        owned_tasks(cancel=False) as tasks,
+        owned_tasks(cancel=True) as measuring,
+    ):
+        orchestrator = Orchestrator(
+            backends, config, tasks, answer_log=answer_log, conversations=conversations, describe=describe
+        )
+        orchestrator.recover(unfinished)
+        measuring.start_soon(orchestrator.measure)
         try:
             yield orchestrator
         finally:
             orchestrator.drain()
 
 
+def _require_here(found: Found) -> None:
+    """Refuses what only the server can do that makes the answer, where that is another."""
+    if isinstance(found, TurnAnswer) and not found.ending:
+        raise elsewhere(found.name)
+
+
+def _require_ended(found: Found) -> None:
+    """Refuses what can only be had of an answer that has ended, where another server, or a later try, goes on with it.
+
+    Raises:
+        ServiceError: It has not ended (SERVER_DRAINING).
+    """
+    _require_here(found)
+    if found.ending:
+        return
+    raise draining(found.name) if isinstance(found, AnswerRun) else waiting(found.name)
+
+
 async def _stopped(run: AnswerRun) -> None:
-    """Stops an answer, and waits until it has ended."""
+    """Stops an answer, and waits until it has ended.
+
+    Raises:
+        ServiceError: It takes too long to end.
+    """
     run.cancel()
-    with anyio.fail_after(CANCEL_WAIT):
+    with anyio.move_on_after(CANCEL_WAIT):
         await run.ended.wait()
+    if not run.ended.is_set():
+        raise ending(run.name)
 
 
 def _check(request: StreamAnswerRequest) -> None:
     """Refuses what cannot be answered.
 
     Raises:
-        NotImplementedYet: It comes in a later version.
         InvalidRequest: It is too large, or its sources are not as they must be.
     """
-    if request.chat:
-        raise NotImplementedYet("answering in a chat is part of the contract, and this version does not do it yet")
     if request.ByteSize() > MAX_REQUEST_BYTES:
         raise InvalidRequest("(request)", "is larger than 3 MiB: send less history, or smaller sources")
     check_provided(request.provided)

@@ -12,6 +12,7 @@ import google_crc32c
 
 from headwater.v1 import answer_pb2, source_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
+from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_EVIDENCE = 1000
@@ -51,7 +52,19 @@ class Transcript:
         self._citations: list[answer_pb2.Citation] = []
         self._evidence = 0
         self._reasoning_bytes = 0
+        self._assistant = ""
+        self._statistics = source_pb2.RetrievalStatistics()
         self._terminal: answer_pb2.Answer | None = None
+
+    @property
+    def name(self) -> str:
+        """The answer's name."""
+        return self._header.name
+
+    @property
+    def chat(self) -> str:
+        """The chat that the answer belongs to; empty outside one."""
+        return self._header.chat
 
     @property
     def last_sequence(self) -> int:
@@ -74,6 +87,31 @@ class Transcript:
         return list(self._sources.values())
 
     @property
+    def assistant(self) -> str:
+        """The name of the assistant that `started` names; empty before."""
+        return self._assistant
+
+    @property
+    def searched(self) -> bool:
+        """Whether the last `retrieved` has come."""
+        return self._searched
+
+    @property
+    def statistics(self) -> source_pb2.RetrievalStatistics:
+        """How the search went; empty until `searched`, and where there was none."""
+        return self._statistics
+
+    @property
+    def reasoned(self) -> bool:
+        """Whether there is reasoning."""
+        return self._reasoning_bytes > 0
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the assistant has said anything: text, reasoning or a citation."""
+        return self._text_bytes > 0 or self.reasoned
+
+    @property
     def terminal(self) -> answer_pb2.Answer | None:
         """The terminal message, once it was added."""
         return self._terminal
@@ -87,6 +125,7 @@ class Transcript:
             assistant=assistant,
             create_time=self._header.create_time,
         )
+        self._assistant = assistant
         return self._numbered(AnswerChunk(started=started))
 
     def add_retrieved(
@@ -94,12 +133,18 @@ class Transcript:
     ) -> list[AnswerChunk]:
         """The sources, numbered from "1", in as many events as their size asks for; the last carries the statistics.
 
-        The last ones are left out where there are more than an answer may hold.
+        The last ones are left out where there are more than an answer may hold. Where an earlier owner has logged a
+        part of its sources, they stay; the others follow if the part is the beginning of what was found now.
         """
         self._require(self._sequence > 0 and not self._searched, "retrieved comes after started, before text")
+        numbered = list(_numbered_sources(sources))
+        logged = self.sources
+        if numbered[: len(logged)] != logged:
+            numbered, statistics = logged, source_pb2.RetrievalStatistics()
         self._searched = True
-        self._sources = {source.id: source for source in _numbered_sources(sources)}
-        events = [answer_pb2.SourcesRetrieved(sources=batch) for batch in _batches(self._sources.values())]
+        self._statistics = statistics
+        self._sources = {source.id: source for source in numbered}
+        events = [answer_pb2.SourcesRetrieved(sources=batch) for batch in _batches(numbered[len(logged) :])]
         events[-1].statistics.CopyFrom(statistics)
         return [self._numbered(AnswerChunk(retrieved=event)) for event in events]
 
@@ -168,9 +213,12 @@ class Transcript:
         """
         self._require(chunk.sequence == self._sequence + 1 and self._terminal is None, "events follow one another")
         match chunk.WhichOneof("event"):
+            case "started":
+                self._assistant = chunk.started.assistant
             case "retrieved":
                 self._sources.update((source.id, source) for source in chunk.retrieved.sources)
                 self._searched = chunk.retrieved.HasField("statistics")
+                self._statistics = chunk.retrieved.statistics
             case "text":
                 self._append(chunk.text.text, chunk.text.text.encode())
             case "reasoning":
@@ -180,6 +228,12 @@ class Transcript:
             case "answer":
                 self._terminal = chunk.answer
         self._sequence = chunk.sequence
+
+    def note_unlogged(self) -> None:
+        """Notes that the answer is not logged to its end."""
+        self._header.unlogged = True
+        if self._terminal is not None:
+            self._terminal.unlogged = True
 
     def answer_so_far(self) -> answer_pb2.Answer:
         """The answer as far as it has come, RUNNING."""
@@ -271,3 +325,16 @@ def header(
     answer = answer_pb2.Answer(name=name, request_id=request_id, prompt=prompt, labels=labels)
     answer.create_time.FromMicroseconds(round(created_at * 1_000_000))
     return answer
+
+
+def header_of(name: str, request: StreamAnswerRequest, *, created: float) -> answer_pb2.Answer:
+    """What is known of the answer to a request when it begins; `created` in seconds since 1970."""
+    made = header(
+        name=name,
+        request_id=request.request_id,
+        prompt=request.prompt,
+        labels=request.labels,
+        created_at=created,
+    )
+    made.chat = request.chat
+    return made

@@ -39,16 +39,20 @@ class Watchdog:
     Args:
         limits: The limits.
         start: When the request arrived, by `time.monotonic`.
+        taken_over: When an earlier owner's answer was taken over; the assistant's silence counts from then, because
+            nobody could hear it before. None: it was begun here.
+        spoken: Whether the assistant had begun by then.
     """
 
-    def __init__(self, limits: Limits, *, start: float) -> None:
+    def __init__(self, limits: Limits, *, start: float, taken_over: float | None = None, spoken: bool = False) -> None:
         self._limits = limits
         self._start = start
-        self._last: float | None = None
+        self._listening = start if taken_over is None else taken_over
+        self._last = taken_over if spoken else None
         self._paused = False
         self._began = anyio.Event()
         self.first_token: float | None = None
-        """When the first text or reasoning came, by `time.monotonic`."""
+        """When the first text or reasoning came here, by `time.monotonic`."""
         self.expired: Expired | None = None
         """Which limit was reached, once one was."""
 
@@ -90,7 +94,9 @@ class Watchdog:
     def _next(self) -> tuple[float, Expired]:
         total = self._start + self._limits.total
         if self._last is None:
-            return min((self._start + self._limits.first_token, Expired.FIRST_TOKEN), (total, Expired.TOTAL), key=_when)
+            return min(
+                (self._listening + self._limits.first_token, Expired.FIRST_TOKEN), (total, Expired.TOTAL), key=_when
+            )
         return min(
             (self._last + self._limits.between_tokens, Expired.BETWEEN_TOKENS), (total, Expired.TOTAL), key=_when
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import anyio
@@ -14,14 +14,15 @@ import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
 from headwater_server.assistant.config import AssistantConfig, AssistantConfigError, NamedProvider
+from headwater_server.assistant.failover import FailoverPolicy
 from headwater_server.assistant.service import open_assistants
 from headwater_server.interfaces import Assistants, Retrieval
 from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog, Retention
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, LogUnavailable
-from headwater_server.orchestrator.config import OrchestratorConfig
-from headwater_server.orchestrator.run import Backends
+from headwater_server.orchestrator.config import ChatsConfig, OrchestratorConfig
 from headwater_server.orchestrator.service import Orchestrator, open_orchestrator
+from headwater_server.orchestrator.terms import Backends
 from headwater_server.orchestrator.watchdog import Limits
 from headwater_server.owned_tasks import owned_tasks
 from headwater_server.retrieval.config import RetrievalConfig
@@ -32,6 +33,9 @@ from headwater_server.retrieval.ranking.config import NamedReranker, RerankingCo
 from headwater_server.retrieval.ranking.errors import RerankerConfigError
 from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.runtime import data_dir, security
+from headwater_server.runtime.chats import any_chats, chats_opener
+from headwater_server.runtime.connections import connect, follow
+from headwater_server.runtime.memory import give_back_free_memory
 from headwater_server.runtime.remote import remote_assistants, remote_retrieval
 from headwater_server.runtime.server import Server
 from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL
@@ -41,21 +45,6 @@ from headwater_server.runtime.status import described
 log = structlog.get_logger("headwater.server")
 
 Role = Literal["all", "retrieval", "assistant", "orchestrator"]
-
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-    # A frozen peer is noticed only with all three set.
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.keepalive_permit_without_calls", 0),
-    # A service that was started again is found again within seconds; gRPC's own waits grow to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.enable_http_proxy", 0),  # the services are neighbours
-)
 
 
 @dataclass(slots=True)
@@ -73,16 +62,7 @@ class Running:
         log.info("server.draining", seconds=self._settings.drain)
         await self._server.announce_drain()
         await anyio.sleep(self._settings.drain_notice)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._end_answers)
-            # One more second for the last messages of the answers that had to be ended.
-            await self._server.drain(self._settings.drain + 1)
-            tasks.cancel_scope.cancel()
-
-    async def _end_answers(self) -> None:
-        await anyio.sleep(self._settings.drain)
-        if self._orchestrator is not None:
-            self._orchestrator.drain()
+        await self._server.drain(self._settings.drain, work=self._orchestrator)
 
 
 @asynccontextmanager
@@ -100,11 +80,12 @@ async def running(settings: Settings, role: Role = "all") -> AsyncIterator[Runni
     """
     security.check_exposure(settings)
     async with AsyncExitStack() as stack:
-        services, orchestrator = await _open(settings, role, stack)
-        server = Server(settings, services)
+        opened = await _open(settings, role, stack)
+        server = Server(settings, opened.services, door=opened.orchestrator)
         address = await server.start()
         stack.push_async_callback(server.stop)
-        yield Running(address, server, orchestrator, settings)
+        await _mirror_health(opened.channels, server, stack)
+        yield Running(address, server, opened.orchestrator, settings)
 
 
 async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str], None]) -> signal.Signals:
@@ -127,6 +108,7 @@ async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str]
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with owned_tasks(cancel=True) as tasks:
             tasks.start_soon(_listen, signals, asked, tasks.cancel_scope)
+            tasks.start_soon(give_back_free_memory)
             async with running(settings, role) as services:
                 log.info("server.ready", address=services.address, role=role)
                 ready(services.address)
@@ -155,9 +137,33 @@ async def _listen(signals: AsyncIterator[signal.Signals], asked: _StopRequest, e
             asked.event.set()
 
 
-async def _open(
-    settings: Settings, role: Role, stack: AsyncExitStack
-) -> tuple[dict[ServiceDescriptor, object], Orchestrator | None]:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a role serves, and with what."""
+
+    services: dict[ServiceDescriptor, object]
+    orchestrator: Orchestrator | None = None
+    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    """To the services that it does not hold itself, by their full names."""
+
+
+async def _mirror_health(channels: dict[str, grpc.aio.Channel], server: Server, stack: AsyncExitStack) -> None:
+    """Says of services that others serve what is so of those; the server's own health does not depend on them.
+
+    A server whose backends are gone still has answers to be read and resumed, and its callers nowhere else to go.
+    """
+    tasks = await stack.enter_async_context(owned_tasks(cancel=True))
+    for name, channel in channels.items():
+        await server.set_health(name, serving=False)
+
+        async def changed(serving: bool, name: str = name) -> None:
+            log.info("server.backend", service=name, serving=serving)
+            await server.set_health(name, serving=serving)
+
+        tasks.start_soon(follow, channel, changed)
+
+
+async def _open(settings: Settings, role: Role, stack: AsyncExitStack) -> _Opened:
     """Opens what the role serves; what it does not hold itself it calls over gRPC."""
     retrieval: Retrieval | None = None
     assistants: Assistants | None = None
@@ -176,19 +182,29 @@ async def _open(
         except AssistantConfigError as error:
             raise SettingsError(str(error)) from error
     if role in {"retrieval", "assistant"}:
-        return ({RETRIEVAL: retrieval} if retrieval is not None else {ASSISTANT: assistants}), None
+        return _Opened({RETRIEVAL: retrieval} if retrieval is not None else {ASSISTANT: assistants})
+    channels: dict[str, grpc.aio.Channel] = {}
     if role == "orchestrator":
-        retrieval = remote_retrieval(await _channel(settings, settings.retrieval_target, stack))
-        assistants = remote_assistants(await _channel(settings, settings.assistant_target, stack))
+        for service, target in ((RETRIEVAL, settings.retrieval_target), (ASSISTANT, settings.assistant_target)):
+            channel = connect(settings, target, service.full_name)
+            channels[service.full_name] = await stack.enter_async_context(channel)
+        retrieval = remote_retrieval(channels[RETRIEVAL.full_name])
+        assistants = remote_assistants(channels[ASSISTANT.full_name])
     if retrieval is None or assistants is None:
         raise AssertionError(f"a role without backends: {role}")
     answer_log = await _open_answer_log(settings, what, stack)
+    chats = stack.enter_context(data_dir.owned(settings.data_dir / "chats", what=what))
     orchestrator = await stack.enter_async_context(
         open_orchestrator(
-            Backends(retrieval, assistants), orchestrator_config(settings), answer_log=answer_log, describe=described
+            Backends(retrieval, assistants),
+            orchestrator_config(settings),
+            answer_log=answer_log,
+            describe=described,
+            open_chats=chats_opener(settings, chats),
+            any_chats=any_chats(settings, chats),
         )
     )
-    return {ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator
+    return _Opened({ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator, channels)
 
 
 async def _open_answer_log(settings: Settings, what: str, stack: AsyncExitStack) -> AnswerLog:
@@ -204,21 +220,14 @@ async def _open_answer_log(settings: Settings, what: str, stack: AsyncExitStack)
         raise data_dir.DataDirError(f"cannot use the answers in {folder}: {error}") from error
 
 
-async def _channel(settings: Settings, target: str, stack: AsyncExitStack) -> grpc.aio.Channel:
-    credentials = security.channel_credentials(settings.tls)
-    if credentials is None:
-        channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-    else:
-        channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-    return await stack.enter_async_context(channel)
-
-
 def retrieval_config(settings: Settings) -> RetrievalConfig:
     """What the retrieval service needs of the settings."""
     wanted, default = settings.retrieval, RetrievalConfig()
     return replace(
         default,
         max_document_bytes=wanted.max_document_bytes,
+        max_waiting_documents=wanted.waiting_documents,
+        max_watchers=wanted.watchers,
         workers=wanted.workers or default.workers,
         worker_limits=replace(default.worker_limits, memory_bytes=wanted.worker_memory_bytes),
         document_seconds=wanted.document_timeout,
@@ -286,7 +295,10 @@ def assistant_config(settings: Settings) -> AssistantConfig:
         for name, provider in settings.assistants.items()
     }
     return AssistantConfig(
-        default_assistant=settings.assistant, providers=providers, prompt_template=settings.prompt_template
+        default_assistant=settings.assistant,
+        providers=providers,
+        prompt_template=settings.prompt_template,
+        failover=FailoverPolicy(**dict(settings.failover)),
     )
 
 
@@ -298,5 +310,14 @@ def orchestrator_config(settings: Settings) -> OrchestratorConfig:
         limits=Limits(limits.first_token, limits.between_tokens, limits.total),
         heartbeat=limits.heartbeat,
         max_answers=limits.answers,
+        least_answers=limits.least_answers,
+        lateness=limits.lateness,
+        buffer_bytes=limits.buffer_bytes,
         keep=settings.answers.keep,
+        chats=ChatsConfig(
+            follow_up=settings.chats.follow_up,
+            max_chats=settings.chats.max_chats,
+            max_turns=settings.chats.max_turns,
+        ),
+        credentials={tenant: token.get_secret_value() for tenant, token in settings.tokens.items()},
     )

@@ -20,13 +20,14 @@ from typing import Any, NoReturn, Self, TypeAlias, cast
 import grpc
 import protovalidate
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from headwater_server.errors import FieldViolation, InvalidRequest, Reason, ServiceError
 from headwater_server.interfaces import LOCAL_TENANT, Caller
 from headwater_server.names import new_id
 from headwater_server.runtime.activity import Activity
 from headwater_server.runtime.bounds import bounded
+from headwater_server.runtime.malformed import MANY_PARTS, MAX_PARTS, NO_MESSAGE, Malformed, lenient, parts
 from headwater_server.runtime.status import CallStatus, UnauthenticatedError, defect_status, status_of
 from headwater_server.runtime.violations import description, field_path
 
@@ -50,16 +51,14 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
-class _Malformed:
-    """Stands for a request whose bytes are not a protobuf message."""
-
-
-def _behavior_of(handler: Handler) -> Behavior:
+def behavior_of(handler: Handler) -> Behavior:
+    """What a handler does, of whatever kind it is."""
     behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     return cast("Behavior", behavior)
 
 
-def _with_behavior(handler: Handler, behavior: Behavior) -> Handler:
+def with_behavior(handler: Handler, behavior: Behavior) -> Handler:
+    """A handler of the same kind, that does something else."""
     if handler.request_streaming:
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -71,20 +70,6 @@ def _with_behavior(handler: Handler, behavior: Behavior) -> Handler:
             grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
         )
     return make(behavior, handler.request_deserializer, handler.response_serializer)
-
-
-def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Lets a request that is no protobuf message through as `_Malformed`: grpc itself would answer UNKNOWN."""
-    if deserialize is None:
-        return None
-
-    def parse(data: bytes) -> object:
-        try:
-            return deserialize(data)
-        except DecodeError:
-            return _Malformed()
-
-    return parse
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -102,22 +87,24 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or details.method.startswith(INFRASTRUCTURE):
             return handler
-        inner, method = _behavior_of(handler), details.method
+        inner, method = behavior_of(handler), details.method
 
         async def unary(request: Any, context: Context) -> Any:
-            with self._activity, _CallLog(method) as call:
+            with _CallLog(method) as call:
                 try:
-                    return await inner(request, context)
+                    with self._activity.call(method):
+                        return await inner(request, context)
                 except Exception as error:
                     status = call.failed(error)
                 return await _abort(context, status)
 
         async def stream(request: Any, context: Context) -> None:
-            with self._activity, _CallLog(method) as call:
+            with _CallLog(method) as call:
                 try:
-                    async with aclosing(inner(request, context)) as messages:
-                        async for message in messages:
-                            await context.write(message)
+                    with self._activity.call(method):
+                        async with aclosing(inner(request, context)) as messages:
+                            async for message in messages:
+                                await context.write(message)
                 except grpc.aio.InternalError:
                     call.reader_gone()
                     return
@@ -127,7 +114,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     return
                 await _abort(context, status)
 
-        return _with_behavior(handler, stream if handler.response_streaming else unary)
+        return with_behavior(handler, stream if handler.response_streaming else unary)
 
 
 async def _abort(context: Context, status: CallStatus) -> NoReturn:
@@ -194,13 +181,13 @@ class CallerInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or details.method.startswith(INFRASTRUCTURE):
             return handler
-        inner = _behavior_of(handler)
+        inner = behavior_of(handler)
 
         def behavior(request: Any, context: Context) -> Any:
             _caller.set(self._caller_of(context))  # seen by all that runs in this call's task
             return inner(request, context)
 
-        return _with_behavior(handler, behavior)
+        return with_behavior(handler, behavior)
 
     def _caller_of(self, context: Context) -> Caller:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -223,7 +210,7 @@ class ValidationInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or details.method.startswith(INFRASTRUCTURE):
             return handler
-        inner = _behavior_of(handler)
+        inner = behavior_of(handler)
 
         def one(request: Any, context: Context) -> Any:
             check(request)
@@ -232,8 +219,8 @@ class ValidationInterceptor(grpc.aio.ServerInterceptor):
         def many(requests: AsyncIterator[Any], context: Context) -> Any:
             return inner(_Checked(requests), context)
 
-        wrapped = _with_behavior(handler, many if handler.request_streaming else one)
-        deserializer = _lenient(handler.request_deserializer)
+        wrapped = with_behavior(handler, many if handler.request_streaming else one)
+        deserializer = lenient(handler.request_deserializer)
         return cast("Any", wrapped)._replace(request_deserializer=deserializer)  # a named tuple, which the stubs hide
 
 
@@ -252,17 +239,20 @@ class _Checked:
         return request
 
 
-def check(request: Message | _Malformed) -> None:
+def check(request: Message | Malformed) -> None:
     """Checks a request against the rules in the protos.
 
     Raises:
-        ServiceError: INVALID_FIELD, with one violation a broken rule.
+        ServiceError: INVALID_FIELD, with one violation a broken rule; of a request of very many parts, with the first.
     """
-    if isinstance(request, _Malformed):
-        raise InvalidRequest("(request)", "the bytes are not a protobuf message of the type this method takes")
+    if isinstance(request, Malformed):
+        raise InvalidRequest("(request)", NO_MESSAGE)
+    count = parts(request)
+    if count > MAX_PARTS:
+        raise InvalidRequest("(request)", f"has more than {MAX_PARTS} messages within it, in lists or nested")
     violations = [
         FieldViolation(field_path(violation.proto.field) or "(request)", description(violation))
-        for violation in protovalidate.collect_violations(request)
+        for violation in protovalidate.collect_violations(request, fail_fast=count > MANY_PARTS)
     ]
     if not violations:
         return

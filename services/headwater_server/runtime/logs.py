@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
@@ -47,12 +48,30 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Forgiving(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     foreign = logging.getLogger()
     foreign.handlers = [*(item for item in foreign.handlers if not isinstance(item, _Foreign)), _Foreign()]
     foreign.setLevel(max(number, logging.WARNING) if level != "debug" else logging.INFO)
+
+
+class _Forgiving:
+    """A file where what cannot be written is lost: a full disk under the log must not end what is being logged."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Writes, where it can."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, where it can."""
+        with suppress(OSError):
+            self._file.flush()
 
 
 class _Foreign(logging.Handler):

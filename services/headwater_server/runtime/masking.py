@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _NAMES = frozenset({"authorization", "api_key", "token", "password", "credential", "secret"})
 _ENDINGS = ("_key", "_token", "_password", "_secret", "-key", "-token", "-password", "-secret")
@@ -24,3 +24,12 @@ def without_secrets(url: str, mask: str) -> str:
         return url
     _, at, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{mask}@{host}" if at else host, query=mask if parts.query else "").geturl()
+
+
+def password_in(url: str) -> set[str]:
+    """The password in a URL, as it stands there and as it is meant; none if there is none."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()

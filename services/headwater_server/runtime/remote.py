@@ -40,58 +40,99 @@ def _call(channel: grpc.aio.Channel, method: MethodDescriptor, label: str) -> An
     path = f"/{method.containing_service.full_name}/{method.name}"
     serialize = GetMessageClass(method.input_type).SerializeToString
     deserialize = GetMessageClass(method.output_type).FromString
+    if method.client_streaming:
+        return _streams_both_ways(channel.stream_stream(path, serialize, deserialize), label)
+    if method.server_streaming:
+        return _streams_back(channel.unary_stream(path, serialize, deserialize), label)
+    unary = channel.unary_unary(path, serialize, deserialize)
 
-    if not method.server_streaming:
-        unary = channel.unary_unary(path, serialize, deserialize)
-
-        async def call_unary(request: Any, caller: Caller) -> Any:
-            try:
-                return await unary(request, metadata=_metadata(caller))
-            except grpc.aio.AioRpcError as failure:
-                raise error_of(failure, service=label) from failure
-
-        return call_unary
-
-    multi = channel.stream_stream if method.client_streaming else channel.unary_stream
-    start: Any = multi(path, serialize, deserialize)
-
-    async def call_stream(request: Any, caller: Caller) -> AsyncGenerator[Any]:
-        failures: list[Exception] = []
-        if method.client_streaming:
-            request = _KeptFailure(request, failures)
-        call = start(request, metadata=_metadata(caller))
+    async def call(request: Any, caller: Caller) -> Any:
         try:
-            async for message in call:
-                yield message
+            return await unary(request, metadata=_metadata(caller))
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, service=label) from failure
+
+    return call
+
+
+def _streams_back(start: Any, label: str) -> Any:
+    """A call of one request and many responses."""
+
+    async def call(request: Any, caller: Caller) -> AsyncGenerator[Any]:
+        responses = start(request, metadata=_metadata(caller))
+        try:
+            async for response in responses:
+                yield response
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, service=label) from failure
+        finally:
+            responses.cancel()  # leaving a loop over a call does not end it; after its end this does nothing
+
+    return call
+
+
+def _streams_both_ways(start: Any, label: str) -> Any:
+    """A call of many requests and many responses."""
+
+    async def call(incoming: AsyncIterator[Any], caller: Caller) -> AsyncGenerator[Any]:
+        requests = _Requests(incoming)
+        responses = start(requests, metadata=_metadata(caller))
+        try:
+            async for response in responses:
+                requests.answered()
+                yield response
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as failure:
-            if failures:  # grpc cancels a call whose requests fail
-                raise failures[0] from None
+            if requests.failure is not None:  # grpc cancels a call whose requests fail
+                raise requests.failure from None
             if isinstance(failure, asyncio.CancelledError):
                 raise
             raise error_of(failure, service=label) from failure
         finally:
-            call.cancel()  # leaving a loop over a call does not end it; after its end this does nothing
+            requests.end()
+            responses.cancel()
 
-    return call_stream
+    return call
 
 
-class _KeptFailure:
-    """Keeps an error of our own caller's requests, such as a broken rule: grpc would only say CANCELLED."""
+class _Requests:
+    """The requests of our own caller, on their way to the other service.
 
-    def __init__(self, requests: AsyncIterator[Any], failures: list[Exception]) -> None:
+    The second goes only when the first has been answered, which `ImportDocument` does before any data: where a service
+    refuses a call while more is being sent to it, grpc.aio loses the status and says INTERNAL.
+    """
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
         self._requests = aiter(requests)
-        self._failures = failures
+        self._first_is_gone = False
+        self._ended = False
+        self._go_on = asyncio.Event()
+        self.failure: Exception | None = None
+        """An error of the requests, such as a broken rule: grpc would only say CANCELLED."""
+
+    def answered(self) -> None:
+        """Notes that the other service has answered."""
+        self._go_on.set()
+
+    def end(self) -> None:
+        """Notes that the call has ended: there are no more requests."""
+        self._ended = True
+        self._go_on.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
+        if self._first_is_gone:
+            await self._go_on.wait()
+        if self._ended:
+            raise StopAsyncIteration
+        self._first_is_gone = True
         try:
             return await anext(self._requests)
         except StopAsyncIteration:
             raise
         except Exception as error:
-            self._failures.append(error)
+            self.failure = error
             raise
 
 

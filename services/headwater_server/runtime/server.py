@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 
 import anyio
 import grpc
@@ -13,10 +14,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from headwater_server.runtime.activity import Activity
+from headwater_server.runtime.admission import AdmissionInterceptor, Door
+from headwater_server.runtime.connections import keepalive_options
+from headwater_server.runtime.draining import WATCHES, RefusingInterceptor, Work, draining
+from headwater_server.runtime.infrastructure import InfrastructureInterceptor
 from headwater_server.runtime.interceptors import CallerInterceptor, ErrorInterceptor, ValidationInterceptor
 from headwater_server.runtime.security import check_exposure, server_credentials, split_address
 from headwater_server.runtime.servicers import add_servicer
 from headwater_server.runtime.settings import Settings
+from headwater_server.runtime.tolerant_server import make_server
 
 log = structlog.get_logger("headwater.server")
 
@@ -27,18 +33,26 @@ assistant is such a request with the sources."""
 LAST_WORDS = 0.5
 """How long a drained server waits for what is still on its way when the last call has ended, in seconds."""
 
+_DOOR_SECONDS = 2.0
+"""How long the address of a draining server may take to be free again."""
+
+LEAST_STREAMS = 1_000
+"""How many calls one connection may have at once, at least; further ones wait at their caller."""
+
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),  # with it, a second server on a port in use would start and take half of the calls
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", 4 * 1024 * 1024),
     ("grpc.max_metadata_size", 16 * 1024),
-    # A frozen peer is noticed only with all three set; the minimum interval must admit our clients' pings.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    # Clients may ask as often as they like whether we are alive: by default gRPC hangs up on those that do.
+    ("grpc.http2.min_ping_interval_without_data_ms", 100),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),
     ("grpc.http2.max_ping_strikes", 0),
+    # Calls that wait to be looked at: gRPC ends what is too much, whosever it is, as CANCELLED, and each may hold
+    # 100 KiB of headers. Who is refused in good order, and how, is our own rules' matter.
+    ("grpc.server.max_pending_requests", 3_000),
+    ("grpc.server.max_pending_requests_hard_limit", 5_000),
+    ("grpc.server_handshake_timeout_ms", 20_000),  # gRPC's own two minutes are long for half a greeting
 )
 
 
@@ -47,25 +61,45 @@ class PortInUse(Exception):
 
 
 class Server:
-    """Serves implementations of our services, with health, reflection and, by a setting, channelz beside them."""
+    """Serves implementations of our services, with health, reflection and, by a setting, channelz beside them.
 
-    def __init__(self, settings: Settings, services: Mapping[ServiceDescriptor, object]) -> None:
+    Args:
+        settings: The settings.
+        services: What implements each service.
+        door: Knows whether one more answer may begin; None where none begin here.
+    """
+
+    def __init__(
+        self, settings: Settings, services: Mapping[ServiceDescriptor, object], *, door: Door | None = None
+    ) -> None:
         check_exposure(settings)
         self._settings = settings
         tokens = {tenant: token.get_secret_value() for tenant, token in settings.tokens.items()}
         self._activity = Activity()
-        self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(self._activity), CallerInterceptor(tokens), ValidationInterceptor()],
-            options=SERVER_OPTIONS,
-        )
+        self._interceptors = [
+            *([AdmissionInterceptor(door)] if door is not None else []),
+            InfrastructureInterceptor(),
+            ErrorInterceptor(self._activity),
+            CallerInterceptor(tokens),
+            ValidationInterceptor(),
+        ]
         self._health = health.aio.HealthServicer()
+        self._services = dict(services)
         self._names = [service.full_name for service in services]
-        for service, implementation in services.items():
-            add_servicer(self._server, service, implementation)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
-        if settings.channelz:
-            channelz.add_channelz_servicer(self._server)
+        self._bound = ""
+        self._server = self._made(self._interceptors)
+        self._doorkeeper: grpc.aio.Server | None = None
+
+    def _made(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
+        streams = ("grpc.max_concurrent_streams", max(LEAST_STREAMS, 2 * self._settings.limits.answers))
+        server = make_server(interceptors, (*SERVER_OPTIONS, streams, *keepalive_options(self._settings.keepalive)))
+        for service, implementation in self._services.items():
+            add_servicer(server, service, implementation)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        if self._settings.channelz:
+            channelz.add_channelz_servicer(server)
+        return server
 
     async def start(self) -> str:
         """Listens; returns the address with the port that was really taken.
@@ -75,41 +109,94 @@ class Server:
         """
         host, port = split_address(self._settings.address)
         wanted = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        credentials = server_credentials(self._settings.tls)
         try:
-            if credentials is None:
-                bound = self._server.add_insecure_port(wanted)
-            else:
-                bound = self._server.add_secure_port(wanted, credentials)
+            bound = self._listen(self._server, wanted)
         except RuntimeError as error:
             raise PortInUse(
                 f"cannot listen on {wanted}: is another server running there, or is it no address of this machine? "
                 "Choose another with --address"
             ) from error
+        self._bound = f"{wanted.rpartition(':')[0]}:{bound}"
         await self._server.start()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        return f"{wanted.rpartition(':')[0]}:{bound}"
+        for name in ("", *self._names):
+            await self.set_health(name, serving=True)
+        return self._bound
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        credentials = server_credentials(self._settings.tls)
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+
+    async def set_health(self, name: str, *, serving: bool) -> None:
+        """Says whether the service of this name serves; once the server drains, none does."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     async def announce_drain(self) -> None:
         """Tells watchers of the health service that no more calls are wanted; calls go on being served."""
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.enter_graceful_shutdown()
 
-    async def drain(self, grace: float) -> None:
-        """Refuses new calls, lets running ones end for `grace` seconds, then cancels them.
+    async def drain(self, grace: float, *, work: Work | None = None) -> None:
+        """Refuses new calls, lets running ones end for `grace` seconds, and ends the others with SERVER_DRAINING.
 
         Streams of health and reflection are not waited for: they have no end of their own.
+
+        Args:
+            grace: For how long, in seconds.
+            work: What goes on without a call, and has the same time. For as long as it does, callers who come back for
+                it are served.
         """
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._server.stop, grace)
+            tasks.start_soon(self._server.stop, grace + 4 * LAST_WORDS)
+            self._activity.end(draining(), methods=WATCHES)
             with anyio.move_on_after(grace):
+                if work is not None:
+                    await self._keep_the_door()
+                    await work.idle()
                 await self._activity.idle()
+            if work is not None:
+                work.drain()
+            with anyio.move_on_after(LAST_WORDS):  # for those that `work` has ended
+                await self._activity.idle()
+            self._activity.end(draining())
+            if self._doorkeeper is not None:
+                await self._doorkeeper.stop(LAST_WORDS)
             await self._server.stop(LAST_WORDS)
+
+    async def _keep_the_door(self) -> None:
+        """Listens again where the draining server has stopped to, for those who come back for their answers.
+
+        The draining server itself cannot: it has told its clients to go elsewhere, and refuses whoever comes.
+        """
+        server = self._made([*self._interceptors, RefusingInterceptor()])
+        with anyio.move_on_after(_DOOR_SECONDS):
+            while not _is_free(self._bound):  # noqa: ASYNC110 (grpc does not say when it has stopped listening)
+                await anyio.sleep(_DOOR_SECONDS / 100)
+        try:
+            self._listen(server, self._bound)
+        except RuntimeError:
+            log.warning("server.door_shut", address=self._bound)  # somebody else was quicker
+            return
+        self._doorkeeper = server
+        await server.start()
 
     async def stop(self) -> None:
         """Stops at once: running calls are cancelled."""
         with anyio.CancelScope(shield=True):
+            if self._doorkeeper is not None:
+                await self._doorkeeper.stop(0)
             await self._server.stop(0)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *self._names):
-            await self._health.set(name, status)
+
+def _is_free(address: str) -> bool:
+    """Whether an address can be listened on; grpc, asked too early, writes to standard error."""
+    host, port = split_address(address)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError:
+            return False
+    return True

@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from headwater.v1 import answer_service_pb2, assistant_service_pb2, retrieval_service_pb2
 from headwater_server.errors import NotImplementedYet
 from headwater_server.runtime.interceptors import Context, current_caller
+from headwater_server.runtime.tolerant_server import add_methods
 
 RETRIEVAL: ServiceDescriptor = retrieval_service_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
 ASSISTANT: ServiceDescriptor = assistant_service_pb2.DESCRIPTOR.services_by_name["AssistantService"]
@@ -40,7 +41,7 @@ def add_servicer(server: grpc.aio.Server, service: ServiceDescriptor, implementa
         method.name: _handler(method, getattr(implementation, method_name(method), None) or _later(method))
         for method in service.methods
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    add_methods(server, service.full_name, handlers)
 
 
 def _later(method: MethodDescriptor) -> Callable[..., Any]:

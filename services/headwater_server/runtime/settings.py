@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from headwater_server.runtime.masking import password_in
+
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 
 
@@ -52,6 +54,13 @@ class LimitSettings(_Table):
     """The silence after which a reader gets a heartbeat."""
     answers: Annotated[int, Field(ge=1, le=100_000)] = 256
     """How many answers may run at once; one more is refused with OVERLOADED."""
+    least_answers: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """How many of them may run however much the server has to do."""
+    lateness: Annotated[float, Field(gt=0, le=60)] = 0.02
+    """How late the server may be with what it has to do, in seconds, half of the time: if it is later, it refuses more
+    answers than `least_answers` with OVERLOADED, until it has caught up."""
+    buffer_bytes: Annotated[int, Field(ge=1024 * 1024)] = 512 * 1024**2
+    """How much of all running answers may wait in memory for slow readers, in bytes, before new ones are refused."""
 
 
 class AnswerSettings(_Table):
@@ -70,6 +79,49 @@ class AnswerSettings(_Table):
     Without it, it survives the death of any process."""
 
 
+class ChatSettings(_Table):
+    """How chats are kept, and what is searched for in them."""
+
+    url: Annotated[str, Field(repr=False)] = ""
+    """The database, `postgresql://user:password@host/database`, which several servers may share; needs the extra
+    `postgres`. Empty: a file in the data folder."""
+    follow_up: Literal["turns", "assistant", "prompt"] = "turns"
+    """What is searched for where a prompt follows others. `turns`: the prompt, and what it leaves out of the prompts
+    before it. `assistant`: what the assistant makes of both, which costs a call to it; as `turns` where that fails.
+    `prompt`: the prompt alone."""
+    max_chats: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """How many chats a tenant may have; one more is refused with QUOTA_EXCEEDED."""
+    max_turns: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """How many turns a chat may have; one more is refused with QUOTA_EXCEEDED."""
+
+
+class FailoverSettings(_Table):
+    """What is done where an assistant fails before it has said anything; after that nothing ever is."""
+
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The assistants that stand in for one, in this order, such as
+    `fallbacks = { "openai/gpt-5" = ["anthropic/claude-opus-5", "local/qwen"] }`; never after a refusal (400, 401, 403).
+    """
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often the same assistant is asked again after a failure that may pass."""
+    first_delay: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """How long to wait before that at most, in seconds; twice as long before each further time."""
+    longest_delay: Annotated[float, Field(gt=0, le=300)] = 8
+    """How long to wait at most, in seconds. A provider that asks for more is not waited for."""
+    budget: Annotated[float, Field(ge=0, le=10)] = 0.2
+    """How many times a provider is asked again for each request, in the long run."""
+    failures_to_rest: Annotated[int, Field(ge=0, le=1000)] = 10
+    """After how many failures in a row an assistant is left alone for a while. 0: never."""
+    rest: Seconds = 15
+    """For how long it is, in seconds; then one request tries it."""
+    first_event: Annotated[float, Field(ge=0, le=600)] = 30
+    """How long an assistant that has another to stand in for it may say nothing, in seconds; then that one is asked.
+    Useful only below `limits.first_token`, which ends the answer. 0: as long as that."""
+    hedge_after: Annotated[float, Field(ge=0, le=600)] = 0
+    """The silence at the beginning, in seconds, after which the next assistant, or the same once more, is asked as
+    well: the first that speaks is heard. 0: never, because both are paid for."""
+
+
 class RetrievalSettings(_Table):
     """How documents are read and searched."""
 
@@ -79,6 +131,10 @@ class RetrievalSettings(_Table):
     """How many processes parse and embed. Unset: one less than there are CPUs, at least one."""
     max_document_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)] = 256 * 1024 * 1024
     """The largest document taken, in bytes."""
+    waiting_documents: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """How many documents may wait to be read. More are refused until there are fewer."""
+    watchers: Annotated[int, Field(ge=1, le=1_000_000)] = 2_048
+    """How many calls may follow the work on documents at once, uploads that wait for its end among them."""
     document_timeout: Seconds = 3600
     """How long a worker may take for one document, in seconds."""
     worker_memory_bytes: Annotated[int, Field(ge=256 * 1024 * 1024)] = 2 * 1024**3
@@ -258,6 +314,9 @@ class Settings(BaseSettings):
     """Tenant to bearer token. Empty: no token is asked for, and there is one tenant, `local`."""
     channelz: bool = False
     """Whether to serve channelz, which shows the server's connections to whoever may call it."""
+    keepalive: Annotated[float, Field(ge=0.1, le=3600)] = 1
+    """The silence after which the other end of a connection with calls on it is asked whether it is alive, in seconds.
+    It counts as gone when it has not answered for 1.8 times as long."""
     drain_notice: Annotated[float, Field(ge=0, le=3600)] = 0
     """How long to go on taking calls after health says NOT_SERVING, in seconds: longer than callers' health checks."""
     drain: Seconds = 20
@@ -266,6 +325,10 @@ class Settings(BaseSettings):
     """Times and numbers."""
     answers: AnswerSettings = AnswerSettings()
     """How answers are kept."""
+    chats: ChatSettings = ChatSettings()
+    """Chats."""
+    failover: FailoverSettings = FailoverSettings()
+    """Assistants that fail."""
     retrieval: RetrievalSettings = RetrievalSettings()
     """Documents and search."""
     tls: TlsSettings = TlsSettings()
@@ -295,6 +358,7 @@ class Settings(BaseSettings):
         """Every secret value, so that the log can mask them: those set here, and providers' keys in the environment."""
         yield from (value for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= 8)
         yield from (token.get_secret_value() for token in self.tokens.values())
+        yield from password_in(self.chats.url)
         providers: list[AssistantSettings | EmbedderSettings | RerankerSettings] = [
             *self.assistants.values(),
             *self.embedders.values(),

@@ -26,6 +26,7 @@ from headwater_server.errors import (
     RecordedFailure,
     ResourceNotFound,
     ServiceError,
+    ServiceUnreachable,
 )
 
 log = structlog.get_logger("headwater.errors")
@@ -233,12 +234,7 @@ def _error_without_reason(failure: grpc.aio.AioRpcError, message: str, rest: lis
             return UnauthenticatedError(message)
         case Code.UNAVAILABLE | Code.CANCELLED | Code.INTERNAL | Code.UNKNOWN:
             # Not one of our own statuses, which have a reason: the connection, or the process at its other end.
-            return ServiceError(
-                Reason.PROVIDER_UNAVAILABLE,
-                f"the {service} service cannot be reached, or broke off; try again soon",
-                metadata={"service": service},
-                retry_after=1.0,
-            )
+            return ServiceUnreachable(service)
         case code:
             return RemoteStatusError(CallStatus(code, message, tuple(rest)))
 

@@ -189,6 +189,22 @@ class AnswerLogConformance:
         assert {record.name for record in ended} == {name for _, name in names[1::2]}
         assert await answer_log.list_answers(new_tenant(), limit=100) == []
 
+    async def test_a_list_has_no_more_bytes_than_asked_for_and_at_least_one_answer(self, answer_log: AnswerLog) -> None:
+        tenant = new_tenant()
+        names = []
+        for number, size in enumerate((10, 10, 500, 10, 10)):
+            answer = new_answer(tenant=tenant, created=CREATED + number)
+            writer = await answer_log.begin(answer)
+            await writer.seal(b"x" * size, state=SUCCEEDED, expires=None)
+            names.append(answer.name)
+        before: tuple[float, str] | None = None
+        pages: list[list[str]] = []
+        most = 20 + 2 * len(answer.request)
+        while page := await answer_log.list_answers(tenant, before=before, limit=100, max_bytes=most):
+            pages.append([record.name for record in page])
+            before = page[-1].created, page[-1].name
+        assert pages == [[names[4], names[3]], [names[2]], [names[1], names[0]]]
+
     async def test_only_answers_that_have_not_ended_are_unsealed(self, answer_log: AnswerLog) -> None:
         running, ended = new_answer(), new_answer()
         writer = await answer_log.begin(running)

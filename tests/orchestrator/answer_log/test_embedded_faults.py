@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import signal
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from headwater_server.orchestrator.answer_log.files import AnswerFile, read_fram
 from headwater_server.orchestrator.answer_log.frames import MAGIC, MAX_EVENT
 from headwater_server.orchestrator.answer_log.protocol import EventsLost, Fenced, LogFull, LogUnavailable, NewAnswer
 from tests.orchestrator.answer_log.conformance import FAILED, SUCCEEDED, logged, new_answer, new_tenant
+from tests.orchestrator.full_disk import file_size_limit
 
 pytestmark = pytest.mark.anyio
 
@@ -167,19 +167,6 @@ def test_a_take_over_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.log"]
 
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
 async def test_a_full_disk_refuses_whole_events_and_the_log_goes_on_when_there_is_room(tmp_path: Path) -> None:
     answer = new_answer()
     async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
@@ -199,6 +186,47 @@ async def test_an_answer_for_which_there_is_no_room_was_never_begun(tmp_path: Pa
             await answer_log.begin(answer)
         assert await answer_log.find(answer.name) is None
         (await answer_log.begin(answer)).close()
+
+
+async def test_who_finds_no_room_to_take_an_answer_over_was_not_an_owner_of_it(tmp_path: Path) -> None:
+    answer = new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        writer = await answer_log.begin(answer)
+        await writer.append([b"x" * 500_000])
+        writer.close()
+        for _ in range(3):
+            with file_size_limit(400_000), pytest.raises(LogFull):
+                await answer_log.claim(answer.name)
+        taken = await answer_log.claim(answer.name)
+        assert (taken.epoch, taken.last_sequence) == (2, 1)
+        await taken.append([b"two"])
+        assert await logged(answer_log, answer.name) == [b"x" * 500_000, b"two"]
+
+
+async def test_an_event_on_its_way_to_the_disk_is_not_logged_yet_and_is_logged_once_however_often_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = new_answer()
+    begun, go_on = threading.Event(), threading.Event()
+    sync = AnswerFile.sync
+
+    def slow(file: AnswerFile) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        sync(file)
+
+    async with EmbeddedAnswerLog.open(tmp_path, sync=True) as answer_log:
+        writer = await answer_log.begin(answer)
+        monkeypatch.setattr(AnswerFile, "sync", slow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writer.append, [b"one"])
+            await anyio.to_thread.run_sync(begun.wait, 30)
+            tasks.cancel_scope.cancel()
+        assert writer.last_sequence == 0
+        go_on.set()
+        await writer.append([b"one", b"two"])
+        assert writer.last_sequence == 2
+        assert await logged(answer_log, answer.name) == [b"one", b"two"]
 
 
 async def test_expired_answers_are_forgotten_and_their_files_with_them(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ const (
 	FinishReason_FINISH_REASON_UNSPECIFIED FinishReason = 0
 	// The assistant had said all it wanted to say.
 	FinishReason_FINISH_REASON_STOP FinishReason = 1
-	// The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text was reached.
+	// The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text or 32 MiB of reasoning was reached.
 	FinishReason_FINISH_REASON_MAX_TOKENS FinishReason = 2
 	// One of `stop_sequences` came up.
 	FinishReason_FINISH_REASON_STOP_SEQUENCE FinishReason = 3
@@ -1129,9 +1129,9 @@ func (x *Answer) GetUnlogged() bool {
 // Usage is what an answer cost, in tokens as the provider counts them. A count that is unset is unknown.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens read, the cached ones included.
+	// Tokens read, as the provider counts them for its bill: most count the cached ones in, Anthropic counts them apart.
 	InputTokens *int32 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
-	// Tokens written, those of reasoning included.
+	// Tokens written, as the provider counts them for its bill: most count those of reasoning in, Gemini and xAI count them apart.
 	OutputTokens *int32 `protobuf:"varint,2,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
 	// Tokens read from the provider's cache.
 	CachedInputTokens *int32 `protobuf:"varint,3,opt,name=cached_input_tokens,json=cachedInputTokens,proto3,oneof" json:"cached_input_tokens,omitempty"`

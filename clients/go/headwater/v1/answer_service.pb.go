@@ -917,7 +917,7 @@ type UpdateChatRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The chat, with its name. Required.
 	Chat *Chat `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
-	// Which fields to change: display_name, assistant, retrieval, labels. Unset: all of them that are set.
+	// Which fields to change: display_name, assistant, retrieval, labels, or `*` for all. Unset: all of them that are set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -42,7 +42,8 @@ const (
 	//
 	//	{"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 2
-	// The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
+	// The caller has more of a running answer than the server, or what the caller still lacks of it is lost. Status ABORTED. Resume
+	// without a sequence, for a snapshot.
 	//
 	// Example:
 	//

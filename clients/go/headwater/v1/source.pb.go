@@ -948,7 +948,8 @@ type RetrievalStatistics struct {
 	Reranker string `protobuf:"bytes,9,opt,name=reranker,proto3" json:"reranker,omitempty"`
 	// Time spent reranking. Zero where none took part.
 	RerankTime *durationpb.Duration `protobuf:"bytes,10,opt,name=rerank_time,json=rerankTime,proto3" json:"rerank_time,omitempty"`
-	// What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt.
+	// What was searched for, alone or beside the prompt itself, where the server made it of the prompt and the turns before it. Empty:
+	// the request's own query, or its prompt.
 	Query         string `protobuf:"bytes,11,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -14,28 +15,15 @@ from rich.text import Text
 from headwater._answer import Answer
 from headwater._cli.cited_text import CitedText
 from headwater._cli.failures import say
+from headwater._cli.outcomes import abstention, ending
 from headwater._cli.sources import by_use, source_line
 from headwater._cli.terminal import errors, line, moves, note, plural, safe, write, write_json
 from headwater._client import Client
-from headwater._enums import AbstainReason, FinishReason
+from headwater._enums import FinishReason
 from headwater._exceptions import HeadwaterError
 from headwater.v1 import answer_pb2
 
 _EXTRACTIVE = "assistants/builtin/extractive"
-
-_ABSTAINED = {
-    AbstainReason.NO_SOURCES: "Nothing was found that could answer this.",
-    AbstainReason.LOW_RELEVANCE: "What was found does not answer this.",
-    AbstainReason.ASSISTANT_DECLINED: "The assistant found no answer to this in the sources.",
-}
-_CUT_SHORT = {
-    FinishReason.MAX_TOKENS: "the answer ends here, because it reached the limit of its length",
-    FinishReason.CONTEXT_LIMIT: "the answer ends here, because the model's context is full",
-    FinishReason.TIME_LIMIT: "the answer ends here, because its time was up",
-    FinishReason.CONTENT_FILTER: "the provider withheld the rest of the answer",
-    FinishReason.CANCELLED: "the answer was stopped",
-    FinishReason.UPSTREAM_UNKNOWN: "the provider ended without saying why, so the answer may be incomplete",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +33,11 @@ class Question:
     prompt: str
     """The question."""
     corpora: Sequence[str] | None = None
-    """The corpora to search. None: the default one."""
+    """The corpora to search. None: those of the chat, or the default one."""
+    chat: str | None = None
+    """The chat to ask in. None: none."""
     assistant: str | None = None
-    """Who is to answer. None: the server's default."""
+    """Who is to answer. None: the chat's assistant, or the server's default."""
     top_k: int | None = None
     """How many sources at most. None: the server's setting."""
     instructions: str | None = None
@@ -68,38 +58,64 @@ def ask(client: Client, question: Question, *, as_json: bool, show_sources: bool
         ProtocolError: The server broke the protocol.
         KeyboardInterrupt: Ctrl-C.
     """
-    answer = client.answer(
+    with begin(client, question) as answer, stopped_with_the_program(answer):
+        show(answer, as_json=as_json, show_sources=show_sources)
+
+
+def begin(client: Client, question: Question) -> Answer:
+    """Asks.
+
+    Raises:
+        ArgumentError: The question is not as it must be.
+    """
+    return client.answer(
         question.prompt,
         corpora=question.corpora,
+        chat=question.chat,
         assistant=question.assistant,
         top_k=question.top_k,
         instructions=question.instructions,
     )
-    with answer:
-        try:
-            if as_json:
-                for chunk in answer.chunks():
-                    write_json(chunk)
-            else:
-                _show(answer, show_sources=show_sources)
-        except KeyboardInterrupt:
-            _stop(answer)
-            raise
 
 
-def _stop(answer: Answer) -> None:
-    """Tells the server to stop. A server that does not hear that still stops, as its reader goes away."""
-    with contextlib.suppress(HeadwaterError):
-        if answer.name:  # which raises where nothing has come yet: then closing the call is all there is to do
-            answer.cancel()
+def show(answer: Answer, *, as_json: bool = False, show_sources: bool = True, say_how: bool = True) -> None:
+    """Shows an answer while it comes, and then what there is to say about it.
 
+    Args:
+        answer: The answer.
+        as_json: Whether to write each chunk as a line of JSON instead.
+        show_sources: Whether to list the sources under the answer.
+        say_how: Whether to say what kind of answer it is, where that is not plain.
 
-def _show(answer: Answer, *, show_sources: bool) -> None:
+    Raises:
+        CallError: The answer failed.
+        ProtocolError: The server broke the protocol.
+    """
+    if as_json:
+        for chunk in answer.chunks():
+            write_json(chunk)
+        return
     screen = _Screen()
     with screen:
         for chunk in answer.chunks():
             screen.take(chunk)
-    _conclude(answer.message, written=screen.written, show_sources=show_sources)
+    _conclude(answer.message, written=screen.written, show_sources=show_sources, say_how=say_how)
+
+
+@contextmanager
+def stopped_with_the_program(answer: Answer) -> Iterator[None]:
+    """Tells the server to stop at Ctrl-C. A server that does not hear that still stops, as its reader goes away.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(HeadwaterError):
+            if answer.name:  # which raises where nothing has come yet: then closing the call is all there is to do
+                answer.cancel()
+        raise
 
 
 class _Screen:
@@ -153,23 +169,24 @@ class _Screen:
             self._status = None
 
 
-def _conclude(answer: answer_pb2.Answer, *, written: bool, show_sources: bool) -> None:
-    reason = FinishReason(answer.finish_reason)
-    if reason is FinishReason.ABSTAINED:
-        said = _ABSTAINED.get(AbstainReason(answer.abstain_reason), "The assistant did not answer this.")
+def _conclude(answer: answer_pb2.Answer, *, written: bool, show_sources: bool, say_how: bool) -> None:
+    if FinishReason(answer.finish_reason) is FinishReason.ABSTAINED:
         if not written:
-            line(said)
+            line(abstention(answer))
         if not answer.sources:
             note("is anything imported there? `headwater corpora list` shows it, `headwater import PATH` adds to it")
-    elif reason in _CUT_SHORT:
-        say(_CUT_SHORT[reason])
+    elif said := ending(answer):
+        say(said)
+    if answer.unlogged:
+        say("the server has no room to keep this answer: it cannot be shown again")
     if show_sources:
-        _list_sources(answer)
-    if answer.assistant == _EXTRACTIVE and written:
+        list_sources(answer)
+    if say_how and answer.assistant == _EXTRACTIVE and written:
         note("answered by builtin/extractive: sentences of the sources, quoted; no language model took part")
 
 
-def _list_sources(answer: answer_pb2.Answer) -> None:
+def list_sources(answer: answer_pb2.Answer) -> None:
+    """Lists the sources of an answer: those that it cites, or what was found where it cites none."""
     cited, others = by_use(answer.sources)
     if not cited and FinishReason(answer.finish_reason) is FinishReason.ABSTAINED:
         if others:

@@ -10,34 +10,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from headwater._cli.failures import USAGE, CommandFailed, reported, usage_error
+from headwater._cli.failures import reported, usage_error
 from headwater._version import __version__
 
 _COMMANDS = {
     "serve": ("headwater._cli.serve", "Run a server: all services in one process, or one of them."),
     "import": ("headwater._cli.import_", "Import files and folders into a corpus."),
     "ask": ("headwater._cli.ask", "Ask a question; with PATHs, about these files, without a server."),
+    "chat": ("headwater._cli.chat", "Ask questions one after the other, in a conversation."),
     "retrieve": ("headwater._cli.retrieve", "Show the passages that fit a query best."),
     "corpora": ("headwater._cli.corpora", "List, create, get, update or delete corpora."),
     "documents": ("headwater._cli.documents", "List, get, watch, download or delete documents."),
+    "chats": ("headwater._cli.chats", "List, show, rename, export or delete chats."),
+    "answers": ("headwater._cli.answers", "List, show, resume, cancel or delete answers."),
     "assistants": ("headwater._cli.assistants", "List the assistants that can be asked."),
     "backup": ("headwater._cli.backup", "Copy a data folder, also while a server works on it."),
     "doctor": ("headwater._cli.doctor", "Say what is set up, what is missing, and what to do."),
 }
-
-_LATER = ("answers", "chat", "chats")
-"""Commands that people may know of, and that this version does not have."""
 
 
 class _Commands(TyperGroup):
     """A group whose commands are placeholders until one is run, so that `--help` imports none of them."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        if args and args[0] in _LATER and not ctx.resilient_parsing:  # which completion is: it must not fail
-            raise CommandFailed(
-                f"`headwater {args[0]}` comes in a later version; until then `headwater ask` answers single questions",
-                code=USAGE,
-            )
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
             command = typer.main.get_command(importlib.import_module(_COMMANDS[name][0]).app)

@@ -12,6 +12,7 @@ from headwater._cli.answering import Question
 from headwater._cli.answering import ask as answer_question
 from headwater._cli.connecting import Connection, connecting, given_options
 from headwater._cli.failures import USAGE, CommandFailed
+from headwater._cli.verbose import Verbose, say_resumptions
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -33,6 +34,12 @@ def ask(
         list[str] | None,
         typer.Option("--corpus", "-c", metavar="NAME", help="A corpus to search; may be repeated.  [default: default]"),
     ] = None,
+    chat: Annotated[
+        str | None,
+        typer.Option(
+            "--chat", metavar="NAME", help="Ask in this chat, so that the question and the answer stay in it."
+        ),
+    ] = None,
     assistant: Annotated[
         str | None, typer.Option("--assistant", "-a", metavar="PROVIDER/MODEL", help="Who is to answer.")
     ] = None,
@@ -46,14 +53,17 @@ def ask(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write each chunk of the stream as one line of JSON.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Ask a question. The answer streams to standard output, and its sources follow.
 
     With PATHs no server is needed: what is in them is read once and kept in a cache. Ctrl-C stops the answer.
     """
+    say_resumptions(verbose)
     question = Question(
         prompt=_read_prompt(prompt),
         corpora=corpus or None,
+        chat=chat,
         assistant=assistant,
         top_k=top_k,
         instructions=instructions,
@@ -61,6 +71,8 @@ def ask(
     if paths:
         if corpus:
             raise CommandFailed("PATHs are searched by themselves: leave out --corpus, or the PATHs", code=USAGE)
+        if chat is not None:
+            raise CommandFailed("a chat is on a server: leave out --chat, or the PATHs", code=USAGE)
         if given := given_options(context):
             raise CommandFailed(
                 f"PATHs are asked about without a server: leave out {', '.join(given)}, or the PATHs", code=USAGE

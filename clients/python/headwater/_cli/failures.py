@@ -22,6 +22,7 @@ _HINTS: dict[type[exc.HeadwaterError], str] = {
     exc.ConnectionLost: "run the command again",
     exc.Unauthenticated: "give the server's token with --token or HEADWATER_TOKEN",
     exc.NotImplementedByServer: "a newer server may be able to",
+    exc.OwnerLost: "ask again",
     exc.ServerDraining: "wait until it is back, or name another with --target",
     exc.Overloaded: "run the command again in a moment",
     exc.ProviderUnavailable: "is the model server running? look at base_url, or OPENAI_BASE_URL, where the server runs",
@@ -92,7 +93,11 @@ def describe(error: exc.HeadwaterError) -> str:
     if isinstance(error, exc.NotFound) and "corpora/" in error.resource and "/documents/" not in error.resource:
         corpus = error.resource.removeprefix("corpora/")
         return f"{error.message}: `headwater import PATH --corpus {corpus}` creates it"
-    hint = behind_hint(error) or next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+    hint = (
+        _resource_hint(error)
+        or behind_hint(error)
+        or next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+    )
     violations = "; ".join(
         f"{violation.field}: {violation.description}"
         for violation in getattr(error, "violations", ())
@@ -101,9 +106,22 @@ def describe(error: exc.HeadwaterError) -> str:
     return ": ".join(part for part in (error.message.rstrip(". "), violations, hint) if part)
 
 
+def _resource_hint(error: exc.HeadwaterError) -> str:
+    """What to do about a chat or an answer. Empty: the error is about neither."""
+    if isinstance(error, exc.ChatBusy) and error.answer:
+        name = error.answer.removeprefix("answers/")
+        return f"`headwater answers resume {name}` reads it, `headwater answers cancel {name}` stops it"
+    if isinstance(error, exc.NotFound):
+        kind = error.resource.partition("/")[0]
+        return f"`headwater {kind} list` shows those there are" if kind in {"answers", "chats"} else ""
+    return ""
+
+
 def behind_hint(error: exc.HeadwaterError) -> str:
-    """What to do where a service behind an orchestrator does not answer it. Empty: the error is another."""
+    """What to do where what is behind an orchestrator does not answer it. Empty: the error is another."""
     service = error.metadata.get("service", "") if isinstance(error, exc.ProviderUnavailable) else ""
+    if service == "chats":
+        return "the server's log says why"
     return f"is it running? the orchestrator looks for it at its --{service}-target" if service else ""
 
 

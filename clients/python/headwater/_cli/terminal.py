@@ -8,13 +8,17 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 # C0 and C1 control characters but tab and newline: a document's text must not move the cursor or change the title.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -84,17 +88,28 @@ def write(text: str) -> None:
 
 def write_json(message: Any) -> None:
     """Writes a protobuf message as one line of JSON, in protobuf's own mapping."""
+    write(json_line(message, ascii_only=not output_is_utf8()))
+
+
+def json_line(message: Any, *, ascii_only: bool) -> str:
+    """A protobuf message as one line of JSON, in protobuf's own mapping.
+
+    Args:
+        message: The message.
+        ascii_only: Whether to escape all other characters, for an output that may not have them.
+    """
     from google.protobuf import json_format  # noqa: PLC0415  # only --json pays for it
 
-    write(json_format.MessageToJson(message, indent=None, ensure_ascii=not _is_utf8()) + "\n")
+    return json_format.MessageToJson(message, indent=None, ensure_ascii=ascii_only) + "\n"
 
 
 def write_object(values: dict[str, object]) -> None:
     """Writes a plain object as one line of JSON."""
-    write(json.dumps(values, ensure_ascii=not _is_utf8()) + "\n")
+    write(json.dumps(values, ensure_ascii=not output_is_utf8()) + "\n")
 
 
-def _is_utf8() -> bool:
+def output_is_utf8() -> bool:
+    """Whether standard output takes every character."""
     return sys.stdout.encoding.lower().replace("-", "") == "utf8"
 
 
@@ -125,3 +140,14 @@ def size(count: int) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 file`, `2 files`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def local_time(moment: Timestamp) -> str:
+    """A moment in the time zone of this machine, to the minute."""
+    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def first_line(text: str, *, most: int = 60) -> str:
+    """The beginning of a text, on one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= most else words[: most - 1].rsplit(" ", 1)[0] + " …"

@@ -66,7 +66,7 @@ class _FinishReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     FINISH_REASON_STOP: _FinishReason.ValueType  # 1
     """The assistant had said all it wanted to say."""
     FINISH_REASON_MAX_TOKENS: _FinishReason.ValueType  # 2
-    """The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text was reached."""
+    """The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text or 32 MiB of reasoning was reached."""
     FINISH_REASON_STOP_SEQUENCE: _FinishReason.ValueType  # 3
     """One of `stop_sequences` came up."""
     FINISH_REASON_CONTEXT_LIMIT: _FinishReason.ValueType  # 4
@@ -90,7 +90,7 @@ FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The assistant had said all it wanted to say."""
 FINISH_REASON_MAX_TOKENS: FinishReason.ValueType  # 2
-"""The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text was reached."""
+"""The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text or 32 MiB of reasoning was reached."""
 FINISH_REASON_STOP_SEQUENCE: FinishReason.ValueType  # 3
 """One of `stop_sequences` came up."""
 FINISH_REASON_CONTEXT_LIMIT: FinishReason.ValueType  # 4
@@ -566,9 +566,9 @@ class Usage(google.protobuf.message.Message):
     ORIGIN_FIELD_NUMBER: builtins.int
     PARTIAL_FIELD_NUMBER: builtins.int
     input_tokens: builtins.int
-    """Tokens read, the cached ones included."""
+    """Tokens read, as the provider counts them for its bill: most count the cached ones in, Anthropic counts them apart."""
     output_tokens: builtins.int
-    """Tokens written, those of reasoning included."""
+    """Tokens written, as the provider counts them for its bill: most count those of reasoning in, Gemini and xAI count them apart."""
     cached_input_tokens: builtins.int
     """Tokens read from the provider's cache."""
     reasoning_tokens: builtins.int

@@ -427,7 +427,7 @@ class UpdateChatRequest(google.protobuf.message.Message):
 
     @property
     def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
-        """Which fields to change: display_name, assistant, retrieval, labels. Unset: all of them that are set."""
+        """Which fields to change: display_name, assistant, retrieval, labels, or `*` for all. Unset: all of them that are set."""
 
     def __init__(
         self,

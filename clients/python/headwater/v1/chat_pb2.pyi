@@ -137,7 +137,7 @@ class Turn(google.protobuf.message.Message):
     """The prompt; stored before its answer begins."""
     @property
     def answer(self) -> headwater.v1.answer_pb2.Answer:
-        """The answer, as far as it has come."""
+        """The answer, as far as it has come. Unset if it was deleted; the model is not shown such a turn."""
 
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -40,7 +40,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
         {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
     """
     ERROR_REASON_ANSWER_DIVERGED: _ErrorReason.ValueType  # 3
-    """The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
+    """The caller has more of a running answer than the server, or what the caller still lacks of it is lost. Status ABORTED. Resume
+    without a sequence, for a snapshot.
 
     Example:
 
@@ -210,7 +211,8 @@ Example:
     {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
 """
 ERROR_REASON_ANSWER_DIVERGED: ErrorReason.ValueType  # 3
-"""The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
+"""The caller has more of a running answer than the server, or what the caller still lacks of it is lost. Status ABORTED. Resume
+without a sequence, for a snapshot.
 
 Example:
 

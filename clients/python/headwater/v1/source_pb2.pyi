@@ -458,7 +458,9 @@ class RetrievalStatistics(google.protobuf.message.Message):
     reranker: builtins.str
     """The reranker that gave the order, `provider/model`. Empty: none."""
     query: builtins.str
-    """What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt."""
+    """What was searched for, alone or beside the prompt itself, where the server made it of the prompt and the turns before it. Empty:
+    the request's own query, or its prompt.
+    """
     @property
     def embedding_time(self) -> google.protobuf.duration_pb2.Duration:
         """Time spent on the embedding of the query. Zero where none took part."""

@@ -357,7 +357,8 @@ pub struct RetrievalStatistics {
     /// Time spent reranking. Zero where none took part.
     #[prost(message, optional, tag = "10")]
     pub rerank_time: ::core::option::Option<::prost_types::Duration>,
-    /// What was searched for, where the server made it of the prompt and the turns before it. Empty: the request's own query, or its prompt.
+    /// What was searched for, alone or beside the prompt itself, where the server made it of the prompt and the turns before it. Empty:
+    /// the request's own query, or its prompt.
     #[prost(string, tag = "11")]
     pub query: ::prost::alloc::string::String,
 }
@@ -640,10 +641,10 @@ pub struct Answer {
 /// Usage is what an answer cost, in tokens as the provider counts them. A count that is unset is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Usage {
-    /// Tokens read, the cached ones included.
+    /// Tokens read, as the provider counts them for its bill: most count the cached ones in, Anthropic counts them apart.
     #[prost(int32, optional, tag = "1")]
     pub input_tokens: ::core::option::Option<i32>,
-    /// Tokens written, those of reasoning included.
+    /// Tokens written, as the provider counts them for its bill: most count those of reasoning in, Gemini and xAI count them apart.
     #[prost(int32, optional, tag = "2")]
     pub output_tokens: ::core::option::Option<i32>,
     /// Tokens read from the provider's cache.
@@ -733,7 +734,7 @@ pub enum FinishReason {
     Unspecified = 0,
     /// The assistant had said all it wanted to say.
     Stop = 1,
-    /// The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text was reached.
+    /// The limit `max_output_tokens`, the provider's own, or the limit of 1 MiB of text or 32 MiB of reasoning was reached.
     MaxTokens = 2,
     /// One of `stop_sequences` came up.
     StopSequence = 3,
@@ -899,7 +900,7 @@ pub struct Turn {
     /// The prompt; stored before its answer begins.
     #[prost(string, tag = "2")]
     pub prompt: ::prost::alloc::string::String,
-    /// The answer, as far as it has come.
+    /// The answer, as far as it has come. Unset if it was deleted; the model is not shown such a turn.
     #[prost(message, optional, tag = "3")]
     pub answer: ::core::option::Option<Answer>,
     /// When the prompt was stored.
@@ -1191,7 +1192,7 @@ pub struct UpdateChatRequest {
     /// The chat, with its name. Required.
     #[prost(message, optional, tag = "1")]
     pub chat: ::core::option::Option<Chat>,
-    /// Which fields to change: display_name, assistant, retrieval, labels. Unset: all of them that are set.
+    /// Which fields to change: display_name, assistant, retrieval, labels, or `*` for all. Unset: all of them that are set.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -2169,7 +2170,8 @@ pub enum ErrorReason {
     /// {"reason":"REQUEST_ID_REUSED","domain":"headwater","metadata":{"request_id":"4f9619ff-8b86-4d01-b42d-00cf4fc964ff","answer":"answers/9a1b"}}
     /// ```
     RequestIdReused = 2,
-    /// The caller has more of a running answer than the server. Status ABORTED. Resume without a sequence, for a snapshot.
+    /// The caller has more of a running answer than the server, or what the caller still lacks of it is lost. Status ABORTED. Resume
+    /// without a sequence, for a snapshot.
     ///
     /// Example:
     ///

@@ -17,6 +17,7 @@ from anyio import CapacityLimiter, Event, to_thread
 
 from headwater_server.orchestrator.answer_log.files import AnswerFile, read_frames, remove, translated_errors
 from headwater_server.orchestrator.answer_log.protocol import (
+    LISTED_BYTES,
     AnswerLogError,
     AnswerRecord,
     AnswerSealed,
@@ -26,6 +27,7 @@ from headwater_server.orchestrator.answer_log.protocol import (
     Fenced,
     LogUnavailable,
     NewAnswer,
+    RequestIdTaken,
 )
 from headwater_server.orchestrator.answer_log.table import AnswerTable
 from headwater_server.owned_tasks import owned_tasks
@@ -65,6 +67,7 @@ class EmbeddedAnswerLog:
         self._sync = _GroupSync() if sync else None
         self._writers: dict[str, _Writer] = {}
         self._news: dict[str, Event] = {}
+        self._forgotten: set[str] = set()  # deleted, and perhaps still on a disk that has no room to say so
         # A task that asyncio itself cancels leaves its limiter while its thread goes on: the threads need their own.
         self._lock = threading.Lock()
         self._limiter = CapacityLimiter(1)
@@ -106,7 +109,7 @@ class EmbeddedAnswerLog:
         path = self._path(answer.name)
 
         def record() -> AnswerFile:
-            self._table.insert(answer)
+            self._insert(answer)
             try:
                 return AnswerFile.create(path, epoch=1)
             except BaseException:
@@ -121,8 +124,14 @@ class EmbeddedAnswerLog:
         path = self._path(name)
 
         def take() -> tuple[AnswerFile, int]:
-            epoch = self._table.next_epoch(name)
-            return AnswerFile.take_over(path, epoch=epoch), epoch
+            epoch = self._table.epoch(name) + 1
+            file = AnswerFile.take_over(path, epoch=epoch)
+            try:
+                self._table.own(name, epoch=epoch)  # last: who finds no room for the file was no owner
+            except BaseException:
+                file.close()
+                raise
+            return file, epoch
 
         earlier = self._writers.get(name)
         if earlier is not None:
@@ -132,21 +141,29 @@ class EmbeddedAnswerLog:
 
     async def find(self, name: str) -> AnswerRecord | None:
         """See `AnswerLog`."""
-        return await self._use(lambda: self._table.find(name))
+        return self._unforgotten(await self._use(lambda: self._table.find(name)))
 
     async def find_request(self, tenant: str, request_id: str) -> AnswerRecord | None:
         """See `AnswerLog`."""
-        return await self._use(lambda: self._table.find_request(tenant, request_id))
+        return self._unforgotten(await self._use(lambda: self._table.find_request(tenant, request_id)))
 
     async def list_answers(
-        self, tenant: str, *, state: int | None = None, before: tuple[float, str] | None = None, limit: int
+        self,
+        tenant: str,
+        *,
+        state: int | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int,
+        max_bytes: int = LISTED_BYTES,
     ) -> Sequence[AnswerRecord]:
         """See `AnswerLog`."""
-        return await self._use(lambda: self._table.newest(tenant, state=state, before=before, limit=limit))
+        return await self._use(
+            lambda: self._table.newest(tenant, state=state, before=before, limit=limit, max_bytes=max_bytes)
+        )
 
     async def unsealed(self) -> Sequence[AnswerRecord]:
         """See `AnswerLog`."""
-        return await self._use(self._table.running)
+        return await self._use(self._unsealed)
 
     async def read(self, name: str, *, after: int, max_bytes: int = 1024 * 1024) -> Sequence[Entry]:
         """See `AnswerLog`."""
@@ -182,6 +199,7 @@ class EmbeddedAnswerLog:
         writer = self._writers.get(name)
         if writer is not None:
             writer.close()
+        self._forgotten.add(name)
         await self._use(lambda: self._drop([name]))
 
     def wrote(self, name: str) -> None:
@@ -209,11 +227,37 @@ class EmbeddedAnswerLog:
         identity = name.removeprefix("answers/")
         return self._folder / identity[:2] / f"{identity}.log"
 
+    def _unsealed(self) -> list[AnswerRecord]:
+        """Those that run and have a file. One without was being forgotten, or made, and nobody may know of it."""
+        records: list[AnswerRecord] = []
+        forgotten: list[AnswerRecord] = []
+        for record in self._table.running():
+            path = self._path(record.name)
+            there = path.exists() or path.with_suffix(".taken").exists()
+            (records if there else forgotten).append(record)
+        self._forgotten.update(record.name for record in forgotten)
+        with suppress(AnswerLogError):  # those that are left are forgotten later
+            self._drop([record.name for record in forgotten])
+        return records
+
+    def _insert(self, answer: NewAnswer) -> None:
+        try:
+            self._table.insert(answer)
+        except RequestIdTaken as error:
+            if error.record.name not in self._forgotten:
+                raise
+            self._drop([error.record.name])
+            self._table.insert(answer)
+
+    def _unforgotten(self, record: AnswerRecord | None) -> AnswerRecord | None:
+        return None if record is None or record.name in self._forgotten else record
+
     def _drop(self, names: Iterable[str]) -> None:
         for name in names:
-            self._table.delete(name)
             with translated_errors():
-                remove(self._path(name))
+                remove(self._path(name))  # first, because it takes no room: without its file an answer is forgotten
+            self._table.delete(name)
+            self._forgotten.discard(name)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -240,6 +284,7 @@ class EmbeddedAnswerLog:
     def _forget_some(self, retention: Retention) -> bool:
         names = self._table.expired(time.time(), limit=_EXPIRED_AT_ONCE)
         names += self._table.beyond(retention.max_bytes, limit=_EXPIRED_AT_ONCE)
+        names += list(self._forgotten)
         self._drop(dict.fromkeys(names))
         return len(names) >= _EXPIRED_AT_ONCE
 
@@ -255,6 +300,7 @@ class _Writer:
         self._file = file
         self._epoch = epoch
         self._sync = sync
+        self._acknowledged = file.last_sequence
         self._fenced = False
         self._sealed = False
 
@@ -271,14 +317,19 @@ class _Writer:
     @property
     def last_sequence(self) -> int:
         """See `AnswerWriter`."""
-        return self._file.last_sequence
+        return self._acknowledged
 
     async def append(self, events: Sequence[bytes]) -> None:
         """See `AnswerWriter`."""
         self._require_owner()
-        self._file.append(events)
+        # Whoever was cancelled while its events were on their way to the disk gives them once more.
+        written = self._file.last_sequence - self._acknowledged
+        if len(events) > written:
+            self._file.append(events[written:])
+        last = self._file.last_sequence
         if self._sync is not None:
             await self._sync.synced(self._file)
+        self._acknowledged = last
         self._log.wrote(self._name)
 
     async def seal(self, ending: bytes, *, state: int, expires: float | None) -> None:

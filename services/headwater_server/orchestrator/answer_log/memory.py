@@ -11,7 +11,9 @@ import anyio
 from anyio import Event
 
 from headwater.v1 import answer_pb2
+from headwater_server.orchestrator.answer_log.listing import how_many
 from headwater_server.orchestrator.answer_log.protocol import (
+    LISTED_BYTES,
     AnswerRecord,
     AnswerSealed,
     AnswerUnknown,
@@ -111,7 +113,13 @@ class MemoryAnswerLog:
         return None if name is None else self._kept[name].record
 
     async def list_answers(
-        self, tenant: str, *, state: int | None = None, before: tuple[float, str] | None = None, limit: int
+        self,
+        tenant: str,
+        *,
+        state: int | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int,
+        max_bytes: int = LISTED_BYTES,
     ) -> Sequence[AnswerRecord]:
         """See `AnswerLog`."""
         wanted: Callable[[AnswerRecord], bool] = lambda record: (  # noqa: E731 (read once, below)
@@ -121,7 +129,8 @@ class MemoryAnswerLog:
         )
         records = [kept.record for kept in self._kept.values() if wanted(kept.record)]
         records.sort(key=lambda record: (record.created, record.name), reverse=True)
-        return records[:limit]
+        sizes = [len(record.request) + len(record.ending) for record in records[:limit]]
+        return records[: how_many(sizes, max_bytes=max_bytes)]
 
     async def unsealed(self) -> Sequence[AnswerRecord]:
         """See `AnswerLog`."""

@@ -47,6 +47,10 @@ class AnswerRecord:
     """When it may be forgotten, in seconds since 1970; None while it runs, or if never."""
 
 
+LISTED_BYTES = 16 * 1024 * 1024
+"""How much a list of answers has at once, unless more is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One event as it was logged."""
@@ -78,7 +82,8 @@ class AnswerWriter(Protocol):
     async def append(self, events: Sequence[bytes]) -> None:
         """Logs the next events, numbered from `last_sequence` + 1; once it has returned they may be sent.
 
-        They are logged as a whole or not at all, also where the caller is cancelled.
+        They are logged as a whole or not at all, also where the caller is cancelled: those that `last_sequence` then
+        does not count may be on their way, and have to be given again, the same, before any others.
 
         Raises:
             Fenced: The answer has another owner by now; nothing was written that a reader will see.
@@ -164,15 +169,22 @@ class AnswerLog(Protocol):
         ...
 
     async def list_answers(
-        self, tenant: str, *, state: int | None = None, before: tuple[float, str] | None = None, limit: int
+        self,
+        tenant: str,
+        *,
+        state: int | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int,
+        max_bytes: int = LISTED_BYTES,
     ) -> Sequence[AnswerRecord]:
-        """A tenant's answers, newest first.
+        """A tenant's answers, newest first; none only where no more follow.
 
         Args:
             tenant: Whose.
             state: Only those in this `AnswerState`.
             before: Only those after this one in the list: its `created` and `name`.
             limit: How many at most.
+            max_bytes: No more than so many bytes of requests and endings, but at least one answer.
         """
         ...
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headwater.v1 import answer_pb2
 from headwater_server.migrations import Migration, UnknownFile, migrate
+from headwater_server.orchestrator.answer_log.listing import how_many
 from headwater_server.orchestrator.answer_log.protocol import (
     AnswerRecord,
     AnswerSealed,
@@ -104,22 +105,35 @@ class AnswerTable:
                     raise
                 raise RequestIdTaken(existing) from None
 
-    def next_epoch(self, name: str) -> int:
-        """Gives an answer that has not ended to a new owner, and returns the owner's epoch.
+    def epoch(self, name: str) -> int:
+        """The epoch of the owner of an answer that has not ended.
 
         Raises:
             AnswerUnknown: There is none.
             AnswerSealed: It has ended.
         """
         with _translated():
-            row = self._connection.execute(
-                f"UPDATE answers SET epoch = epoch + 1 WHERE name = ? AND state = {_RUNNING} RETURNING epoch", (name,)
-            ).fetchall()
-        if row:
-            return int(row[0][0])
-        if self.find(name) is None:
+            row = self._connection.execute("SELECT epoch, state FROM answers WHERE name = ?", (name,)).fetchone()
+        if row is None:
             raise AnswerUnknown(f"there is no {name}")
-        raise AnswerSealed(f"{name} has ended")
+        epoch, state = row
+        if state != _RUNNING:
+            raise AnswerSealed(f"{name} has ended")
+        return int(epoch)
+
+    def own(self, name: str, *, epoch: int) -> None:
+        """Gives an answer that has not ended to a new owner, of this epoch.
+
+        Raises:
+            AnswerSealed: It has ended meanwhile, or has an owner of this epoch or a later one.
+        """
+        with _translated():
+            changed = self._connection.execute(
+                f"UPDATE answers SET epoch = ? WHERE name = ? AND epoch < ? AND state = {_RUNNING}",
+                (epoch, name, epoch),
+            ).rowcount
+        if not changed:
+            raise AnswerSealed(f"{name} has ended, or has another owner")
 
     def seal(
         self,
@@ -156,9 +170,9 @@ class AnswerTable:
         return self._one("tenant = ? AND request_id = ?", (tenant, request_id)) if request_id else None
 
     def newest(
-        self, tenant: str, *, state: int | None, before: tuple[float, str] | None, limit: int
+        self, tenant: str, *, state: int | None, before: tuple[float, str] | None, limit: int, max_bytes: int
     ) -> list[AnswerRecord]:
-        """A tenant's answers, newest first."""
+        """A tenant's answers, newest first, as many as have no more than so many bytes."""
         conditions, values = ["tenant = ?"], [tenant]
         more: list[object] = []
         if state is not None:
@@ -167,9 +181,12 @@ class AnswerTable:
         if before is not None:
             conditions.append("(created, name) < (?, ?)")
             more += before
-        return self._all(
-            " AND ".join(conditions) + " ORDER BY created DESC, name DESC LIMIT ?", (*values, *more, limit)
-        )
+        wanted = " AND ".join(conditions) + " ORDER BY created DESC, name DESC LIMIT ?"
+        with _translated():
+            sizes = self._connection.execute(
+                f"SELECT length(request) + length(ending) FROM answers WHERE {wanted}", (*values, *more, limit)
+            ).fetchall()
+        return self._all(wanted, (*values, *more, how_many((size for (size,) in sizes), max_bytes=max_bytes)))
 
     def running(self) -> list[AnswerRecord]:
         """The answers that have not ended, oldest first."""

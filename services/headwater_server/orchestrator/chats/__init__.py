@@ -1,0 +1,1 @@
+"""Chats: conversations of turns that the orchestrator keeps."""

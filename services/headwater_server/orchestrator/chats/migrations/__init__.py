@@ -1,0 +1,1 @@
+"""The migrations of the database of chats, run by Alembic."""

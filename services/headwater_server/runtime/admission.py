@@ -1,0 +1,116 @@
+"""Refusing new answers at the door, where there is no room for them.
+
+A server that has too much to do must spend next to nothing on saying so: this comes before the request is decoded,
+its caller known and its call logged, and costs a fraction of those. Only new answers are refused. Calls about answers
+that there are, health, and all other calls pass.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NoReturn, Protocol
+
+import grpc
+import structlog
+
+from headwater.v1 import answer_pb2, answer_service_pb2
+from headwater_server.errors import Overloaded
+from headwater_server.runtime.bounds import bounded
+from headwater_server.runtime.interceptors import Context, Continuation
+from headwater_server.runtime.servicers import ANSWER
+from headwater_server.runtime.status import CallStatus, status_of
+
+log = structlog.get_logger("headwater.calls")
+
+STREAM, UNARY = (f"/{ANSWER.full_name}/{method}" for method in ("StreamAnswer", "GenerateAnswer"))
+
+_REQUEST_ID_TAG = answer_service_pb2.StreamAnswerRequest.DESCRIPTOR.fields_by_name["request_id"].number << 3 | 2
+_LOG_SECONDS = 1.0
+
+
+class Door(Protocol):
+    """Knows whether one more answer may begin."""
+
+    def refusal(self) -> Overloaded | None:
+        """Why none may, or None."""
+        ...
+
+    def has_request(self, request_id: str) -> bool:
+        """Whether an answer with this request_id runs, whosever it is: asking for it again begins none."""
+        ...
+
+
+class AdmissionInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses new answers where there is no room for them; to be the outermost.
+
+    Args:
+        door: Knows whether there is.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._statuses: dict[str, CallStatus] = {}
+        self._refused = 0
+        self._logged = 0.0
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        """Replaces the handler where there is no room."""
+        if details.method not in {STREAM, UNARY}:
+            return await continuation(details)
+        refusal = self._door.refusal()
+        if refusal is None:
+            return await continuation(details)
+        status = self._status(refusal)
+
+        async def behavior(request: bytes, context: Context) -> Any:
+            if self._door.has_request(_request_id(request)):
+                return await _pass_on(await continuation(details), request, context)
+            self._count()
+            return await _refuse(context, status)
+
+        # What is handed to a handler without a deserializer are the bytes.
+        if details.method == STREAM:
+            return grpc.unary_stream_rpc_method_handler(
+                behavior, response_serializer=answer_pb2.AnswerChunk.SerializeToString
+            )
+        return grpc.unary_unary_rpc_method_handler(behavior, response_serializer=answer_pb2.Answer.SerializeToString)
+
+    def _status(self, refusal: Overloaded) -> CallStatus:
+        """The status of a refusal; those with the same words are made once."""
+        status = self._statuses.get(refusal.message)
+        if status is None:
+            made = status_of(refusal)
+            if made is None:
+                raise AssertionError("an expected failure has a status")
+            if len(self._statuses) > 64:
+                self._statuses.clear()
+            status = self._statuses[refusal.message] = bounded(made)
+        return status
+
+    def _count(self) -> None:
+        """Logs refusals, once a second at most: as many as there are, they would cost more than they tell."""
+        self._refused += 1
+        now = time.monotonic()
+        if now - self._logged >= _LOG_SECONDS:
+            log.warning("server.overloaded", refused=self._refused)
+            self._refused, self._logged = 0, now
+
+
+async def _refuse(context: Context, status: CallStatus) -> NoReturn:
+    await context.abort(status.code, status.message, status.trailing_metadata())
+
+
+async def _pass_on(handler: Any, request: bytes, context: Context) -> Any:
+    """Serves the call as if it had not been held up."""
+    behavior = handler.unary_stream or handler.unary_unary
+    return await behavior(handler.request_deserializer(request), context)
+
+
+def _request_id(request: bytes) -> str:
+    """The request_id of an encoded request, without decoding the rest: it is the first field, as encoders write it.
+
+    Empty where it is not, or there is none: such a request counts as new.
+    """
+    if len(request) < 2 or request[0] != _REQUEST_ID_TAG or request[1] >= 0x80:
+        return ""
+    return request[2 : 2 + request[1]].decode(errors="replace")
