@@ -66,6 +66,7 @@ endif
 check-generated: $(tools) $(venv)
 	@.venv/bin/python scripts/settings_docs.py --check && echo "docs/settings.md: in step with the settings"
 	@.venv/bin/python scripts/retrieval_docs.py --check && echo "docs/retrieval.md: in step with the figures"
+	@.venv/bin/python scripts/faults_docs.py --check && echo "docs/faults.md: in step with the figures"
 	@.venv-generate/bin/python scripts/generate.py --check \
 		&& echo "clients/python: headwater/v1 and buf/validate are what the protos generate"
 	@stale=0; for sdk in $(sdks); do $(MAKE) -C clients/$$sdk check || stale=1; done; exit $$stale
@@ -81,9 +82,12 @@ bench: $(venv) ## Run the benchmarks in short form; BENCHMARKS="embedding" runs 
 	@.venv/bin/python -m benchmarks $(BENCHMARKS)
 
 .PHONY: faults
-faults: $(venv) ## Kill a server KILLS times in the middle of imports, and cut its power; SEED=… repeats a run's choices
+faults: $(venv) ## Kill servers in the middle of imports and of answers, cut their power, and more; SEED=… repeats a run's choices
 	@.venv/bin/python -m tests.faults.import_kills --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
 	@.venv/bin/python -m tests.power_loss --cuts $(or $(CUTS),100) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m tests.faults.answers.long $(if $(ANSWERS),--answers $(ANSWERS)) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m tests.malformed --calls $(or $(CALLS),100000) --parsers $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python scripts/faults_docs.py
 
 .PHONY: lock
 lock: $(uv) ## Write requirements.lock anew from pyproject.toml; LOCK=--upgrade takes newer versions

@@ -8,6 +8,11 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
 	"github.com/headwater/headwater/benchmarks/relay/go/token"
 	headwaterv1 "github.com/headwater/headwater/clients/go/headwater/v1"
 )
@@ -20,6 +25,13 @@ type result struct {
 	latencies  []time.Duration
 	messages   int
 	err        error
+	refusal    *refusal
+}
+
+// refusal is how a server says that it has too much to do.
+type refusal struct {
+	after  time.Duration
+	hinted bool // it says when to try again, in the details and to gRPC
 }
 
 // ask opens one stream and reads it to its end. The result has an error if anything is not as the rules of the stream want it.
@@ -35,10 +47,26 @@ func ask(ctx context.Context, client headwaterv1.AnswerServiceClient, wanted loa
 	}
 	if !errors.Is(err, io.EOF) {
 		reading.result.err = err
+		if stream != nil && reading.sequence == 0 && status.Code(err) == codes.ResourceExhausted {
+			reading.result.refusal = &refusal{time.Since(began), hinted(err, stream.Trailer())}
+		}
 	} else if reading.terminal == nil {
 		reading.result.err = errors.New("status OK without the terminal message")
 	}
 	return reading.result
+}
+
+// hinted tells whether a status says when to try again.
+func hinted(err error, trailer metadata.MD) bool {
+	if len(trailer.Get("grpc-retry-pushback-ms")) != 1 {
+		return false
+	}
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok && info.RetryDelay.AsDuration() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // reading is a stream as far as it was read.

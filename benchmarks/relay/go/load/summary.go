@@ -15,6 +15,10 @@ type summary struct {
 	First99  float64  `json:"first_p99_ms"`
 	Token50  float64  `json:"token_p50_ms"`
 	Token99  float64  `json:"token_p99_ms"`
+	Refused  int      `json:"refused"`
+	Hinted   int      `json:"hinted"`
+	Refuse50 float64  `json:"refuse_p50_ms"`
+	Refuse99 float64  `json:"refuse_p99_ms"`
 	Problems []string `json:"problems"`
 }
 
@@ -22,7 +26,7 @@ const shownProblems = 5
 
 func summarize(results []result) summary {
 	total := summary{Streams: len(results), Problems: []string{}}
-	var first, tokens []time.Duration
+	var first, tokens, refusals []time.Duration
 	for _, result := range results {
 		total.Tokens += len(result.latencies)
 		total.Messages += result.messages
@@ -30,12 +34,19 @@ func summarize(results []result) summary {
 		if result.err == nil {
 			total.Right++
 			first = append(first, result.addedFirst)
+		} else if result.refusal != nil {
+			total.Refused++
+			refusals = append(refusals, result.refusal.after)
+			if result.refusal.hinted {
+				total.Hinted++
+			}
 		} else if len(total.Problems) < shownProblems {
 			total.Problems = append(total.Problems, result.err.Error())
 		}
 	}
 	total.First50, total.First99 = percentile(first, 50), percentile(first, 99)
 	total.Token50, total.Token99 = percentile(tokens, 50), percentile(tokens, 99)
+	total.Refuse50, total.Refuse99 = percentile(refusals, 50), percentile(refusals, 99)
 	return total
 }
 
