@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import grpc
 import pytest
 
@@ -17,13 +18,16 @@ from headwater.v1.answer_service_pb2 import (
     ListTurnsRequest,
     StreamAnswerRequest,
 )
-from headwater.v1.chat_pb2 import Chat
+from headwater.v1.chat_pb2 import Chat, Turn
 from headwater.v1.source_pb2 import NoGrounding
 from tests.arrangements.model_server import STEADY_WORDS, WORDS, ModelServer
 from tests.arrangements.process_tree import kill_tree
 from tests.arrangements.processes import OTHER_TOKEN, TOKEN, write_settings
 from tests.arrangements.test_answers_survive import answers_of, failure_of, orchestrator, reason_of, said
 from tests.serving import TIME_LIMIT_S
+
+if TYPE_CHECKING:  # the stubs know it, and the generated module does not have it
+    from headwater.v1.answer_service_pb2_grpc import AnswerServiceAsyncStub
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +38,16 @@ TEXTS_BEFORE_DEATH = 10
 
 def asking(chat: str, prompt: str, **fields: Any) -> StreamAnswerRequest:
     return StreamAnswerRequest(chat=chat, prompt=prompt, ungrounded=NoGrounding(), **fields)
+
+
+async def settled_turns(answers: AnswerServiceAsyncStub, chat: str) -> list[Turn]:
+    """The turns of a chat, once the server has taken over, or given up, what an earlier one left."""
+    with anyio.fail_after(TIME_LIMIT_S):
+        while True:
+            turns = list((await answers.ListTurns(ListTurnsRequest(parent=chat), **MINE)).turns)
+            if all(turn.answer.state != answer_pb2.ANSWER_STATE_RUNNING for turn in turns):
+                return turns
+            await anyio.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", ["one process", "three processes"])
@@ -59,7 +73,7 @@ async def test_a_chat_of_three_turns_survives_a_kill_and_goes_on(kind: str, tmp_
     model.requests.clear()
     with orchestrator(kind, tmp_path) as server:
         async with answers_of(server) as answers:
-            turns = (await answers.ListTurns(ListTurnsRequest(parent=chat), **MINE)).turns
+            turns = await settled_turns(answers, chat)
             assert [turn.prompt for turn in turns] == ["What is paid?", "And how much?", "For how long?"]
             assert [turn.answer.name for turn in turns] == [first.name, second.name, seen[0].started.answer]
             assert [turn.answer.state for turn in turns][:2] == [answer_pb2.ANSWER_STATE_SUCCEEDED] * 2

@@ -290,6 +290,7 @@ async def test_the_last_words_of_a_worker_go_to_the_log(pool: WorkerPool) -> Non
 async def test_a_worker_is_not_told_the_keys_of_the_service(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("HEADWATER_TOKENS__ACME", "canary")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")  # as whoever loads ONNX Runtime in the service sets it
     (environment,) = await run(pool, "environment")
     assert "PATH" in environment
     assert "canary" not in str(environment)
