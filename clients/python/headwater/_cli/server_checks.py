@@ -24,6 +24,11 @@ from headwater._exceptions import (
 _SERVICES = ("AnswerService", "RetrievalService", "AssistantService")
 _SECONDS = 5.0
 _OUT_OF_REACH = (ConnectionFailed, ConnectionLost, DeadlineExceeded, ProviderUnavailable, Unavailable)
+_NOT_SERVED = "not served"
+_UNWELL = (
+    "a service that is not served is asked at its own address; one that is not serving is stopping, or the one behind it"
+    " does not answer"
+)
 _STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
 
 
@@ -54,11 +59,12 @@ def server_findings(connection: Connection) -> Iterator[Finding]:
         f"server at {endpoint.target}",
         "ok" if well else "problem",
         served,
-        "" if well else "a service that is not served is asked at its own address; one that is not serving is stopping",
+        "" if well else _UNWELL,
     )
-    if statuses["RetrievalService"] == "serving":
+    # One that is not serving is asked as well: it says why, such as that the service behind it cannot be reached.
+    if statuses["RetrievalService"] != _NOT_SERVED:
         yield _corpora(connection)
-    if statuses["AssistantService"] == "serving":
+    if statuses["AssistantService"] != _NOT_SERVED:
         yield _assistants(connection)
 
 
@@ -87,7 +93,7 @@ def _health(endpoint: Endpoint) -> dict[str, str]:
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise
-                statuses[name] = "not served"
+                statuses[name] = _NOT_SERVED
             else:
                 statuses[name] = _STATUSES.get(answer.value, "unknown")
     return statuses
