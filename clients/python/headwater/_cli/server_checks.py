@@ -26,8 +26,8 @@ _SECONDS = 5.0
 _OUT_OF_REACH = (ConnectionFailed, ConnectionLost, DeadlineExceeded, ProviderUnavailable, Unavailable)
 _NOT_SERVED = "not served"
 _UNWELL = (
-    "a service that is not served is asked at its own address; one that is not serving is stopping, or the one behind it"
-    " does not answer"
+    "a service that is not served is asked at its own address; one that is not serving is stopping, or the one behind"
+    " it does not answer"
 )
 _STATUSES = {0: "unknown", 1: "serving", 2: "not serving", 3: "unknown"}
 
