@@ -33,6 +33,7 @@ from headwater_server.retrieval.ranking.config import NamedReranker, RerankingCo
 from headwater_server.retrieval.ranking.errors import RerankerConfigError
 from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.runtime import data_dir, security
+from headwater_server.runtime.chats import FOLDER as CHATS_FOLDER
 from headwater_server.runtime.chats import any_chats, chats_opener
 from headwater_server.runtime.connections import connect, follow
 from headwater_server.runtime.memory import give_back_free_memory
@@ -193,7 +194,7 @@ async def _open(settings: Settings, role: Role, stack: AsyncExitStack) -> _Opene
     if retrieval is None or assistants is None:
         raise AssertionError(f"a role without backends: {role}")
     answer_log = await _open_answer_log(settings, what, stack)
-    chats = stack.enter_context(data_dir.owned(settings.data_dir / "chats", what=what))
+    chats = stack.enter_context(data_dir.owned(settings.data_dir / CHATS_FOLDER, what=what))
     orchestrator = await stack.enter_async_context(
         open_orchestrator(
             Backends(retrieval, assistants),

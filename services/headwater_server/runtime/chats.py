@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SQLITE_NAME = "chats.sqlite3"
 """The file of chats; `databases.SQLITE_FILE`, which must not be loaded to know it."""
 
+FOLDER = "chats"
+"""The folder of chats in the data folder."""
+
 OWNER_NAME = "owner"
 """The file with this server's name among those that share a database."""
 

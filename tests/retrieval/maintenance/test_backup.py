@@ -11,6 +11,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from headwater import Client
 from headwater.v1 import retrieval_service_pb2 as pb
 from headwater_server.retrieval.maintenance.backup import NOTE_NAME, BackupProgress, BackupReport, back_up
 from headwater_server.retrieval.maintenance.layout import MaintenanceError
@@ -162,3 +163,17 @@ def test_the_command_copies_the_folder_of_a_server_that_runs(tmp_path: Path) -> 
     again = headwater("backup", tmp_path / "copy", "--data-dir", tmp_path / "data")
     assert again.returncode == 1
     assert "never replaces" in again.stderr
+
+
+def test_chats_are_in_the_copy_whether_the_server_runs_or_not(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving_process(data) as server:
+        with Client(server.target) as client:
+            chat = client.chats.create(display_name="Ships").name
+            client.answer("What does number1 carry?", chat=chat, grounded=False).content()
+        assert headwater("backup", tmp_path / "running", "--data-dir", data).returncode == 0
+    assert headwater("backup", tmp_path / "stopped", "--data-dir", data).returncode == 0
+    for copy in ("running", "stopped"):
+        with serving_process(tmp_path / copy) as server, Client(server.target) as client:
+            assert client.chats.get(chat).display_name == "Ships"
+            assert [turn.prompt for turn in client.chats.list_turns(chat)] == ["What does number1 carry?"]

@@ -38,16 +38,21 @@ def backup(
 ) -> None:
     """Copy a data folder, also while a server works on it.
 
-    Every document that was acknowledged before this began is in the copy. To restore, start a server on it:
-    `headwater serve --data-dir FOLDER`. A backup that was interrupted goes on when it is run again.
+    Every document that was acknowledged before this began is in the copy, and every chat, unless those are kept in
+    PostgreSQL. Answers that belong to no chat are left out: they are forgotten soon anyway.
+
+    To restore, start a server on it: `headwater serve --data-dir FOLDER`. A backup that was interrupted goes on when
+    it is run again.
     """
     flags = {} if data_dir is None else {"data_dir": data_dir}
     folder = Path(load_settings(config=config, flags=flags).data_dir)
     module = server_module("retrieval.maintenance.backup")
+    chats = server_module("runtime.chats")
     partial = target.with_name(f"{target.name}.partial")
     try:
         with _shown() as progress:
-            report = module.back_up(folder, target, previous=previous, progress=progress)
+            others = [f"{chats.FOLDER}/{chats.SQLITE_NAME}"]
+            report = module.back_up(folder, target, previous=previous, others=others, progress=progress)
     except module.MaintenanceError as error:
         raise CommandFailed(str(error)) from error
     except sqlite3.Error as error:

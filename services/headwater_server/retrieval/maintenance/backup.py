@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from headwater_server.retrieval.catalog.contents import content_path
 from headwater_server.retrieval.catalog.records import ContentKey
 from headwater_server.retrieval.maintenance.layout import Layout, MaintenanceError
-from headwater_server.retrieval.maintenance.snapshot import Snapshot, snapshot
+from headwater_server.retrieval.maintenance.snapshot import Snapshot, open_to_read, snapshot
 
 NOTE_NAME = "backup.json"
 """Beside the data, what was copied and when; for people, and for `previous`."""
@@ -52,7 +52,9 @@ class BackupReport:
 Report = Callable[[BackupProgress], None]
 
 
-def back_up(data_dir: Path, target: Path, *, previous: Path | None = None, progress: Report) -> BackupReport:
+def back_up(
+    data_dir: Path, target: Path, *, previous: Path | None = None, others: Sequence[str] = (), progress: Report
+) -> BackupReport:
     """Copies all that a data folder must have; the index is made anew by the first server that is started on the copy.
 
     The databases are copied as of one moment, and every document of that moment has its bytes in the copy: whatever
@@ -63,6 +65,8 @@ def back_up(data_dir: Path, target: Path, *, previous: Path | None = None, progr
         data_dir: The data folder; a server may be at work on it.
         target: The folder to make. It must not exist.
         previous: An earlier backup, with which the copy shares the contents that both have (hard links).
+        others: Further SQLite databases of the data folder, as paths in it; each is copied as of a moment of its own,
+            after the documents. One that is not there is left out.
         progress: Called now and then.
 
     Raises:
@@ -86,6 +90,8 @@ def back_up(data_dir: Path, target: Path, *, previous: Path | None = None, progr
     files = _Contents(source.root, copy.root, None if previous is None else previous / "retrieval", progress)
     files.copy(most)  # without a transaction, which would let the server's log grow for as long as this takes
     report = _finish(source, copy, files, progress)
+    for other in others:
+        _copy_other(data_dir / other, partial / other, progress)
     _write_note(partial, data_dir, report)
     if (data_dir / "format.json").exists():
         shutil.copyfile(data_dir / "format.json", partial / "format.json")
@@ -186,6 +192,13 @@ def _copy_database(source: sqlite3.Connection, target: Path, progress: Report) -
 
     with closing(sqlite3.connect(target)) as copy:
         source.backup(copy, pages=_PAGES, progress=tell, sleep=0)
+
+
+def _copy_other(source: Path, target: Path, progress: Report) -> None:
+    if source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with closing(open_to_read(source)) as connection:
+            _copy_database(connection, target, progress)
 
 
 def _names(moment: Snapshot, contents: Iterable[ContentKey]) -> list[str]:
