@@ -185,6 +185,9 @@ class Callers:
                     await self._cancel(model, client, handle, by_handle=chance.random() < 0.5)
         except HeadwaterError as error:
             await bear_client(error, model, view, view.name)
+        finally:
+            if model.cancelled:  # where it was the stopping that failed, the handle is still in the middle of its text
+                await handle.close()
         if view.ending is None:
             await self.raw(model, view, chance)
         return view
