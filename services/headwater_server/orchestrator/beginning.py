@@ -192,12 +192,32 @@ class Beginning:
         except (LogFull, LogUnavailable) as error:
             log.warning("answer.unlogged", answer=new.name, error=str(error))
         transcript = Transcript(header_of(new.name, request, created=new.created))
+        return self.begun(opening, conversation, transcript=transcript, clock=Clock(start), writer=writer)
+
+    def begun(
+        self,
+        opening: Opening,
+        conversation: Conversation,
+        *,
+        transcript: Transcript,
+        clock: Clock,
+        writer: AnswerWriter | None,
+    ) -> AnswerRun:
+        """The answer that is about to be made, or gone on with; known to the registry, and told if the server stops.
+
+        Args:
+            opening: Its place.
+            conversation: What was asked, and what its chat has of it.
+            transcript: What there is of it.
+            clock: When it began.
+            writer: The right to log it; None where the log has no room.
+        """
         run = AnswerRun(
             conversation,
-            caller,
+            opening.caller,
             transcript=transcript,
-            terms=terms_of(conversation.request, self._config),
-            clock=Clock(start),
+            terms=terms_of(conversation.request, self._config, assistant=transcript.assistant),
+            clock=clock,
             backends=self._backends,
             follow_ups=self._follow_ups,
             journal=Journal(self._log, writer, ended=conversation.ended),

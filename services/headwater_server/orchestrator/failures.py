@@ -15,49 +15,29 @@ logged, and becomes an opaque id."""
 
 def draining(answer: str) -> ServiceError:
     """The server stops; another goes on with the answer, or has it ended."""
-    return ServiceError(
-        Reason.SERVER_DRAINING, "the server stops; ask again", metadata={"answer": answer}, retry_after=1.0
-    )
+    return _ask_again(answer, "the server stops; ask again")
 
 
 def taken_over(answer: str) -> ServiceError:
     """Another server has the answer by now; this one was believed to be dead."""
-    return ServiceError(
-        Reason.SERVER_DRAINING,
-        "another server has taken the answer over; ask again",
-        metadata={"answer": answer},
-        retry_after=1.0,
-    )
+    return _ask_again(answer, "another server has taken the answer over; ask again")
 
 
 def waiting(answer: str) -> ServiceError:
     """The answer's owner has died, and nobody has had the time to go on with it."""
-    return ServiceError(
-        Reason.SERVER_DRAINING,
-        "the server that was making the answer has gone, and another will go on with it; ask again",
-        metadata={"answer": answer},
-        retry_after=1.0,
+    return _ask_again(
+        answer, "the server that was making the answer has gone, and another will go on with it; ask again"
     )
 
 
 def elsewhere(answer: str) -> ServiceError:
     """Another server makes the answer, and its events are there."""
-    return ServiceError(
-        Reason.SERVER_DRAINING,
-        "another server makes the answer; ask that one, or again when it has ended",
-        metadata={"answer": answer},
-        retry_after=1.0,
-    )
+    return _ask_again(answer, "another server makes the answer; ask that one, or again when it has ended")
 
 
 def ending(answer: str) -> ServiceError:
     """The answer was told to stop, and has not in time."""
-    return ServiceError(
-        Reason.SERVER_DRAINING,
-        "the answer stops, and has not ended yet; ask again",
-        metadata={"answer": answer},
-        retry_after=1.0,
-    )
+    return _ask_again(answer, "the answer stops, and has not ended yet; ask again")
 
 
 def unreadable(answer: str) -> ServiceError:
@@ -86,3 +66,7 @@ def owner_lost(answer: str, *, why: str = "the assistant cannot go on where it s
         f"the server that was making the answer has gone, and {why}; the part that was made is kept",
         metadata={"answer": answer},
     )
+
+
+def _ask_again(answer: str, message: str) -> ServiceError:
+    return ServiceError(Reason.SERVER_DRAINING, message, metadata={"answer": answer}, retry_after=1.0)

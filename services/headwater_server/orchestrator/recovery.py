@@ -24,14 +24,12 @@ from headwater_server.orchestrator.answer_log.protocol import (
 from headwater_server.orchestrator.beginning import Beginning
 from headwater_server.orchestrator.chats.conversation import Conversation
 from headwater_server.orchestrator.chats.conversations import Conversations
-from headwater_server.orchestrator.chats.follow_up import FollowUps
 from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.ending import expires_at, failed_ending, value_name
 from headwater_server.orchestrator.failures import DescribeFailure, owner_lost
-from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.registry import Opening, Registry
 from headwater_server.orchestrator.run import AnswerRun
-from headwater_server.orchestrator.terms import Backends, terms_of
+from headwater_server.orchestrator.terms import terms_of
 from headwater_server.orchestrator.timing import Clock
 from headwater_server.orchestrator.transcript import Transcript, header_of
 
@@ -56,20 +54,17 @@ class Recovery:
     it was to end with its reader, who had to go with the owner; and where it has had too many owners.
 
     Args:
-        backends: The services to use.
         config: What the orchestrator needs to know.
         tasks: Where answers are made.
         registry: The answers that run.
         answer_log: Where answers are kept.
-        beginning: Knows what to do when nobody reads, and whether the server stops.
+        beginning: Makes answers go on, knows what to do when nobody reads, and whether the server stops.
         conversations: The chats that answers belong to.
-        follow_ups: Makes queries of conversations.
         describe: Makes a status of a failure.
     """
 
     def __init__(
         self,
-        backends: Backends,
         config: OrchestratorConfig,
         tasks: TaskGroup,
         *,
@@ -77,12 +72,9 @@ class Recovery:
         answer_log: AnswerLog,
         beginning: Beginning,
         conversations: Conversations,
-        follow_ups: FollowUps,
         describe: DescribeFailure,
     ) -> None:
         self._conversations = conversations
-        self._follow_ups = follow_ups
-        self._backends = backends
         self._config = config
         self._tasks = tasks
         self._registry = registry
@@ -173,20 +165,8 @@ class Recovery:
             except BaseException:
                 writer.close()
                 raise
-        run = AnswerRun(
-            conversation,
-            opening.caller,
-            transcript=transcript,
-            terms=terms_of(conversation.request, self._config, assistant=transcript.assistant),
-            clock=Clock.since(record.created),
-            backends=self._backends,
-            follow_ups=self._follow_ups,
-            journal=Journal(self._log, writer, ended=conversation.ended),
-            describe=self._describe,
-        )
-        self._registry.opened(opening, run)
-        if self._beginning.is_draining():
-            run.drain()
+        clock = Clock.since(record.created)
+        run = self._beginning.begun(opening, conversation, transcript=transcript, clock=clock, writer=writer)
         log.info("answer.goes_on", answer=record.name, events=transcript.last_sequence, owners=writer.epoch)
         return run
 

@@ -76,14 +76,12 @@ class Orchestrator:
             describe=describe,
         )
         self._recovery = Recovery(
-            backends,
             config,
             tasks,
             registry=registry,
             answer_log=answer_log,
             beginning=self._beginning,
             conversations=conversations,
-            follow_ups=follow_ups,
             describe=describe,
         )
         # The RPCs about chats are methods of this object too, as a servicer wants them.

@@ -6,8 +6,7 @@ are no message are the caller's mistake there too, where grpc itself would answe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, NoReturn, Self, cast
+from typing import Any, NoReturn, cast
 
 import grpc
 import structlog
@@ -15,6 +14,7 @@ import structlog
 from headwater_server.runtime.interceptors import (
     INFRASTRUCTURE,
     Behavior,
+    CheckedStream,
     Context,
     Continuation,
     Handler,
@@ -49,8 +49,9 @@ def _guarded(handler: Handler) -> Behavior:
     async def behavior(request: Any, context: Context) -> Any:
         try:
             if not handler.request_streaming:
-                return await inner(_checked(request), context)
-            async for response in inner(_Checked(request), context):
+                _require_message(request)
+                return await inner(request, context)
+            async for response in inner(CheckedStream(request, _require_message), context):
                 await context.write(response)
         except _NoMessageError:
             await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, NO_MESSAGE)
@@ -66,20 +67,6 @@ async def _refuse(context: Context, code: grpc.StatusCode, message: str) -> NoRe
     await context.abort(code, message)
 
 
-def _checked(request: Any) -> Any:
+def _require_message(request: Any) -> None:
     if isinstance(request, Malformed):
         raise _NoMessageError
-    return request
-
-
-class _Checked:
-    """Requests of a stream, each checked as it is read."""
-
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
-        self._requests = aiter(requests)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        return _checked(await anext(self._requests))

@@ -217,25 +217,31 @@ class ValidationInterceptor(grpc.aio.ServerInterceptor):
             return inner(request, context)
 
         def many(requests: AsyncIterator[Any], context: Context) -> Any:
-            return inner(_Checked(requests), context)
+            return inner(CheckedStream(requests, check), context)
 
         wrapped = with_behavior(handler, many if handler.request_streaming else one)
         deserializer = lenient(handler.request_deserializer)
         return cast("Any", wrapped)._replace(request_deserializer=deserializer)  # a named tuple, which the stubs hide
 
 
-class _Checked:
-    """Requests of a stream, each checked as it is read. Not a generator: those want to be closed."""
+class CheckedStream:
+    """Requests of a stream, each checked as it is read. Not a generator: those want to be closed.
 
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
+    Args:
+        requests: The requests.
+        check: Raises where one is not as it must be.
+    """
+
+    def __init__(self, requests: AsyncIterator[Any], check: Callable[[Any], None]) -> None:
         self._requests = aiter(requests)
+        self._check = check
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
         request = await anext(self._requests)
-        check(request)
+        self._check(request)
         return request
 
 
