@@ -30,7 +30,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, refuse_above, refuse_seed, with_options
 from headwater_server.assistant.spans import AnswerText
 from headwater_server.assistant.wire_json import (
@@ -206,14 +206,11 @@ class AnthropicProvider:
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the provider said of its models when it was last asked
         self._citations = CitationStyle.NATIVE if native else CitationStyle.MARKERS
-        self._http = HttpClient(
+        self._http = client_of(
+            settings,
             with_version(settings.base_url or ANTHROPIC_URL, "v1"),
-            provider=settings.name,
-            api_key=settings.api_key,
             key_header="x-api-key",
             headers={"anthropic-version": _API_VERSION},
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
         )
 
     def assistant(self, model: str) -> AnthropicAssistant:

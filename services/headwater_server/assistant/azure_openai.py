@@ -13,7 +13,7 @@ from headwater_server.assistant.openai_chat import ChatOptions, chat_document
 from headwater_server.assistant.openai_stream import ChatStream
 from headwater_server.assistant.protocol import Event, GenerateRequest, Model, Provider, ProviderSettings
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.errors import InvalidRequest
 from headwater_server.outgoing.endpoints import path_segment
 from headwater_server.outgoing.http import HttpClient
@@ -66,13 +66,8 @@ class AzureProvider:
         self._api_version = api_version
         self._options = ChatOptions(include_usage=include_usage, max_tokens_field=limit)
         self._settings = settings
-        self._http = HttpClient(
-            settings.base_url.removesuffix("/v1").removesuffix("/openai"),
-            provider=settings.name,
-            api_key=settings.api_key,
-            key_header="api-key",
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
+        self._http = client_of(
+            settings, settings.base_url.removesuffix("/v1").removesuffix("/openai"), key_header="api-key"
         )
 
     def assistant(self, model: str) -> AzureAssistant:

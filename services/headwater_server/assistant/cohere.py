@@ -26,7 +26,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, refuse_above, with_options
 from headwater_server.assistant.spans import AnswerText
 from headwater_server.assistant.wire_json import Table, count, index, is_model_id, string, table, table_of, tables
@@ -165,18 +165,8 @@ class CohereProvider:
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the provider said of its models when it was last asked
         base_url = without_version(settings.base_url or COHERE_URL)
-
-        def client(url: str) -> HttpClient:
-            return HttpClient(
-                url,
-                provider=settings.name,
-                api_key=settings.api_key,
-                connect_timeout=settings.connect_timeout,
-                read_timeout=settings.read_timeout,
-            )
-
-        self._http = client(f"{base_url}/v2")
-        self._lists = client(f"{base_url}/v1")  # models are listed there alone
+        self._http = client_of(settings, f"{base_url}/v2")
+        self._lists = client_of(settings, f"{base_url}/v1")  # models are listed there alone
 
     def assistant(self, model: str) -> CohereAssistant:
         """The assistant of a model, whether the account may use it or not."""

@@ -27,7 +27,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, with_nested, with_options
 from headwater_server.assistant.spans import AnswerText
 from headwater_server.assistant.wire_json import (
@@ -232,13 +232,8 @@ class GeminiProvider:
         ProviderOptions("gemini", settings).refuse_others()
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the provider said of its models when it was last asked
-        self._http = HttpClient(
-            with_version(settings.base_url or GEMINI_URL, "v1beta"),
-            provider=settings.name,
-            api_key=settings.api_key,
-            key_header="x-goog-api-key",
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
+        self._http = client_of(
+            settings, with_version(settings.base_url or GEMINI_URL, "v1beta"), key_header="x-goog-api-key"
         )
 
     def assistant(self, model: str) -> GeminiAssistant:

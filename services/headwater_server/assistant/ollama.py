@@ -20,7 +20,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, with_nested, with_options
 from headwater_server.assistant.wire_json import Table, count, is_model_id, label, string, table, table_of, tables
 from headwater_server.outgoing.http import HttpClient
@@ -110,13 +110,7 @@ class OllamaProvider:
         """
         ProviderOptions("ollama", settings).refuse_others()
         self._settings = settings
-        self._http = HttpClient(
-            settings.base_url or OLLAMA_URL,
-            provider=settings.name,
-            api_key=settings.api_key,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
+        self._http = client_of(settings, settings.base_url or OLLAMA_URL)
 
     def assistant(self, model: str) -> OllamaAssistant:
         """The assistant of a model, whether the server has it or not."""

@@ -19,7 +19,7 @@ from headwater_server.assistant.protocol import (
     ProviderSettings,
     Sampling,
 )
-from headwater_server.assistant.provider_stream import AnswerReader, answered
+from headwater_server.assistant.provider_stream import AnswerReader, answered, client_of
 from headwater_server.assistant.request_fields import present, with_options
 from headwater_server.assistant.wire_json import is_model_id, label
 from headwater_server.outgoing.http import HttpClient
@@ -107,13 +107,7 @@ class ChatProvider:
         self._options = replace(chosen, max_tokens_field=field)
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the server said of its models when it was last asked
-        self._http = HttpClient(
-            base_url,
-            provider=settings.name,
-            api_key=settings.api_key,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
+        self._http = client_of(settings, base_url)
 
     def assistant(self, model: str) -> ChatAssistant:
         """The assistant of a model, whether the server knows it or not."""

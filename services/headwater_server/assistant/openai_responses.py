@@ -28,7 +28,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.provider_options import ProviderOptions
-from headwater_server.assistant.provider_stream import answered
+from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, refuse_seed, with_options
 from headwater_server.assistant.spans import AnswerText
 from headwater_server.assistant.wire_json import (
@@ -200,13 +200,7 @@ class ResponsesProvider:
         """
         ProviderOptions("openai-responses", settings).refuse_others()
         self._settings = settings
-        self._http = HttpClient(
-            settings.base_url or OPENAI_URL,
-            provider=settings.name,
-            api_key=settings.api_key,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
+        self._http = client_of(settings, settings.base_url or OPENAI_URL)
 
     def assistant(self, model: str) -> ResponsesAssistant:
         """The assistant of a model, whether the server knows it or not."""

@@ -1,4 +1,4 @@
-"""From a provider's response to events, the same way for every provider."""
+"""From a provider's settings to its client, and from its response to events, the same way for every provider."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from headwater_server.assistant.protocol import Event, Finished, FinishReason
+from headwater_server.assistant.protocol import Event, Finished, FinishReason, ProviderSettings
 from headwater_server.outgoing.framing import BodyParser
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.provider_errors import ContentWithheld
@@ -38,6 +38,28 @@ class AnswerReader(Protocol[ItemT_contra]):
             ServiceError: The stream was cut off (PROVIDER_TRUNCATED).
         """
         ...
+
+
+def client_of(
+    settings: ProviderSettings, base_url: str, *, key_header: str = "", headers: Mapping[str, str] | None = None
+) -> HttpClient:
+    """The client of a provider, which connects to nothing yet.
+
+    Args:
+        settings: The provider's settings.
+        base_url: Where its API is, without a trailing slash.
+        key_header: As `HttpClient` takes it.
+        headers: As `HttpClient` takes them.
+    """
+    return HttpClient(
+        base_url,
+        provider=settings.name,
+        api_key=settings.api_key,
+        key_header=key_header,
+        headers=headers,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
 
 
 async def answered(
