@@ -82,9 +82,10 @@ def said(client: Client, corpus: str) -> dict[str, tuple[object, ...]]:
 
 
 def found(client: Client, corpus: str) -> list[list[tuple[str, str, float]]]:
+    """What questions find: a document's text instead of its name, because which of two equal ones is given is open."""
     results = [client.retrieve(question, corpus=corpus, top_k=3) for question in QUESTIONS]
     return [
-        [(source.document.rpartition("/")[2], source.content, round(source.score, 4)) for source in result]
+        [(TEXTS[source.document.rpartition("/")[2]], source.content, round(source.score, 4)) for source in result]
         for result in results
     ]
 

@@ -170,6 +170,9 @@ class Callers:
                     model.trouble["the client gave up, and its caller asked again"] += 1
                     name, view = view.name or name, View(model)
                     handle = client.resume(name) if name else client.answer(**arguments_of(model.plan))
+            except BaseException:  # a broken promise, or the end of all patience: that is what is to be told
+                await handle.close()
+                raise
         return view
 
     async def _cancelling(self, model: AnswerModel, chance: random.Random) -> View:
@@ -185,6 +188,9 @@ class Callers:
                     await self._cancel(model, client, handle, by_handle=chance.random() < 0.5)
         except HeadwaterError as error:
             await bear_client(error, model, view, view.name)
+        except BaseException:
+            await handle.close()
+            raise
         finally:
             if model.cancelled:  # where it was the stopping that failed, the handle is still in the middle of its text
                 await handle.close()

@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -62,6 +62,7 @@ class Service:
         self._command += ["--data-dir", str(self.data), *arguments]
         self._extra = extra
         self._process: subprocess.Popen[str] | None = None
+        self._ready = False
 
     @property
     def pid(self) -> int:
@@ -71,9 +72,11 @@ class Service:
 
     async def start(self) -> None:
         """Starts it, and waits until it takes calls."""
+        self._ready = False
         output = self._spawn()
         ready = await asyncio.wait_for(asyncio.to_thread(output.readline), TIME_LIMIT_S)
         assert re.search(r" is ready on \S+", ready), ready + self.log.read_text()[-4000:]
+        self._ready = True
 
     def _spawn(self) -> IO[str]:
         with self.log.open("a") as log:
@@ -118,15 +121,19 @@ class Service:
 
     @contextmanager
     def little_room(self, file_bytes: int) -> Iterator[None]:
-        """None of its files can grow over this, where no file system of our own can be made."""
-        pid = self.pid
+        """None of its files can grow over this, where no file system of our own can be made.
+
+        That holds for its log and all else it writes, so one that has only begun to start is left alone: it could not
+        even say why it does not.
+        """
+        pid, limited = self.pid, self._ready
         try:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
+            if limited:
+                _limit_files([pid], file_bytes)
             yield
         finally:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            if limited:
+                _limit_files(tree(pid), resource.RLIM_INFINITY)  # what it has started since has its limit
 
 
 class Deployment:
@@ -195,3 +202,9 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def _limit_files(pids: Iterable[int], file_bytes: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))

@@ -89,9 +89,12 @@ class Life:
 
     def _ends_in_a_marker(self, piece: bytes, at: int) -> bool:
         """Whether it is what was said until it broke off within a marker, which nobody can tell from text then."""
-        text, found, rest = piece.rpartition(b" [")
-        marker = self._plan.markers.get(at + len(text), b"")
-        return bool(found) and marker.startswith(found + rest) and self._truth.startswith(text, at)
+        cut_off = (
+            (piece[: place - at], marker.startswith(piece[place - at :]))
+            for place, marker in self._plan.markers.items()
+            if at <= place < at + len(piece)
+        )
+        return any(begun and self._truth.startswith(text, at) for text, begun in cut_off)
 
     def check_whole(self, text: bytes) -> None:
         """A text that ends with STOP is all that the assistant said."""
