@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -26,6 +27,7 @@ class AssistantList:
         self._timeout = config.list_timeout
         self._max_age = config.list_max_age
         self._kept: dict[str, tuple[float, Mapping[str, Model]]] = {}
+        self._asking: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def all(self) -> list[tuple[str, Model]]:
         """All models with their names `assistants/provider/model`, by name.
@@ -44,6 +46,17 @@ class AssistantList:
                 tasks.start_soon(ask, provider)
         return sorted(found.items(), key=lambda item: item[0])
 
+    async def learn(self, provider: str) -> None:
+        """Has a provider list its models, unless it has lately; it knows from then on how large their contexts are.
+
+        One that fails, or takes longer than it may, is no error: then they stay unknown.
+
+        Args:
+            provider: Its name; one that does not exist is passed over.
+        """
+        if provider in self._registry.names:
+            await self._listed(provider)
+
     async def _models(self, provider: str) -> Sequence[Model]:
         settings = self._registry.settings(provider)
         configured = [Model(id=model, context_tokens=settings.context_tokens) for model in settings.models]
@@ -55,6 +68,10 @@ class AssistantList:
         return list(models.values())
 
     async def _listed(self, provider: str) -> Mapping[str, Model]:
+        async with self._asking[provider]:  # those who come meanwhile get the same list
+            return await self._asked(provider)
+
+    async def _asked(self, provider: str) -> Mapping[str, Model]:
         made, models = self._kept.get(provider, (float("-inf"), {}))
         if anyio.current_time() - made < self._max_age:
             return models

@@ -10,6 +10,7 @@ from itertools import chain
 
 from headwater.v1 import answer_pb2, assistant_service_pb2, generation_pb2
 from headwater_server.assistant import messages
+from headwater_server.assistant.budget import BYTES_A_TOKEN
 from headwater_server.assistant.config import AssistantConfig, AssistantConfigError
 from headwater_server.assistant.exchange import Exchange, abstention
 from headwater_server.assistant.failover import Attempt, ProviderHealth, Spoken, first_to_speak
@@ -21,6 +22,9 @@ from headwater_server.errors import InvalidRequest
 from headwater_server.interfaces import Caller
 from headwater_server.names import assistant_id, assistant_name
 from headwater_server.paging import PageTokens, page_of, page_size
+
+SMALL_CONTEXT = 2_048
+"""Tokens that any model's context has room for: what is shorter is sent without knowing how large the context is."""
 
 
 class AssistantCore:
@@ -87,6 +91,9 @@ class AssistantCore:
         if _must_abstain(request):
             yield abstention(request, name)
             return
+        if assistant.model.context_tokens is None and _is_long(request):
+            await self._list.learn(assistant_id(name).partition("/")[0])
+            name, assistant = self._registry.assistant(request.assistant)
         exchange = Exchange(request, name, assistant, self._template)
         if prefix is not None:
             await exchange.go_on(prefix)
@@ -146,6 +153,11 @@ async def open_assistants(config: AssistantConfig | None = None) -> AsyncGenerat
         yield AssistantCore(registry, config)
     finally:
         await registry.aclose()
+
+
+def _is_long(request: assistant_service_pb2.StreamGenerateRequest) -> bool:
+    """Whether a request may be more than a small context holds, so that its size is worth the wait to be told."""
+    return request.ByteSize() > SMALL_CONTEXT * BYTES_A_TOKEN
 
 
 def _must_abstain(request: assistant_service_pb2.StreamGenerateRequest) -> bool:
