@@ -96,10 +96,16 @@ def test_a_stream_that_breaks_without_our_reason_is_a_lost_connection(code: str)
     assert type(to_exception(broken, CallContext(begun=True, target="host:1"))) is ConnectionLost
 
 
-def test_unavailable_before_anything_came_is_a_failed_connection() -> None:
-    error = to_exception(failure("UNAVAILABLE", "refused"), CallContext(target="host:1"))
+@pytest.mark.parametrize("said", ["failed to connect to all addresses; last error: refused", "DNS resolution failed"])
+def test_a_connection_that_was_never_made_is_a_failed_one(said: str) -> None:
+    error = to_exception(failure("UNAVAILABLE", said), CallContext(target="host:1"))
     assert type(error) is ConnectionFailed
     assert "host:1" in str(error)
+
+
+def test_a_call_that_was_cut_off_before_anything_came_may_have_been_done() -> None:
+    for said in ("recvmsg:Connection reset by peer", "no healthy upstream"):
+        assert type(to_exception(failure("UNAVAILABLE", said), CallContext())) is ConnectionLost
 
 
 def test_an_internal_error_has_the_id_of_the_servers_log() -> None:

@@ -15,6 +15,9 @@ class ResettingProxy:
         self._callers: dict[int, asyncio.StreamWriter] = {}  # by the port that the server sees
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+        self.speaks = asyncio.Event()
+        """While it is cleared, callers hear nothing of what the server says."""
+        self.speaks.set()
 
     async def start(self) -> int:
         """Listens, and returns the port."""
@@ -53,14 +56,18 @@ class ResettingProxy:
         peer_port: int = server.get_extra_info("sockname")[1]
         self._callers[peer_port] = caller
         try:
-            await asyncio.gather(_pass(reader, server), _pass(server_reader, caller))
+            await asyncio.gather(_pass(reader, server), _pass(server_reader, caller, self.speaks))
         finally:
             del self._callers[peer_port]
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, speaks: asyncio.Event | None = None
+) -> None:
     try:
         while data := await reader.read(65536):
+            if speaks is not None:
+                await speaks.wait()
             writer.write(data)
             await writer.drain()
     except OSError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,8 +24,8 @@ from headwater_server.orchestrator.watchdog import Limits
 from headwater_server.runtime.status import CODE_OF_REASON, status_of
 from tests.conformance.proxy import ResettingProxy
 from tests.orchestrator.asking import asking, duration, limits
-from tests.orchestrator.backends import Script, Services, saying_then_hanging
-from tests.orchestrator.events import HEARTBEAT, reasoning, text
+from tests.orchestrator.backends import Script, Services, saying, saying_then_hanging
+from tests.orchestrator.events import HEARTBEAT, ended, reasoning, text
 from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules, crc32c
 from tests.rules.playing import WAIT_SECONDS, Heard, Steps, hosted, read, until
 from tests.runtime.serving import info
@@ -154,6 +155,38 @@ async def test_rule_12_a_client_resumes_on_a_broken_connection() -> None:
         finally:
             await proxy.stop()
     assert len(services.assistants.requests) == 2
+
+
+async def test_rule_12_a_call_that_breaks_before_its_first_message_is_asked_again_with_its_request_id() -> None:
+    services = Services(saying(text("all of it"), ended()))
+    async with hosted(services) as stubs:
+        proxy = ResettingProxy(int(stubs.address.rsplit(":", 1)[1]))
+        port = await proxy.start()
+        try:
+            async with AsyncClient(f"127.0.0.1:{port}") as client:
+                await client.answer("a connection, first")
+                for resume in (True, False):
+                    proxy.speaks.clear()
+                    with anyio.fail_after(WAIT_SECONDS):
+                        async with client.answer("why?", resume=resume) as answer, anyio.create_task_group() as tasks:
+                            tasks.start_soon(
+                                _break_when, proxy, partial(len, services.assistants.requests), 2 + (not resume)
+                            )
+                            if resume:
+                                assert await answer.content() == "all of it"
+                            else:
+                                with pytest.raises(ConnectionLost):
+                                    await answer.content()
+        finally:
+            await proxy.stop()
+    assert len(services.assistants.requests) == 3, "nobody paid twice"
+
+
+async def _break_when(proxy: ResettingProxy, asked: Callable[[], int], wanted: int) -> None:
+    """Breaks all connections when the assistant has been asked so often, and lets the next ones be heard."""
+    await until(lambda: asked() == wanted)
+    proxy.reset_all()
+    proxy.speaks.set()
 
 
 class FailingServer:

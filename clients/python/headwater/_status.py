@@ -18,6 +18,8 @@ DOMAIN = "headwater"
 _DETAILS_KEY = "grpc-status-details-bin"
 # The words of grpcio for a message of the peer's that is no protobuf; it has no other sign for that.
 _UNREADABLE = "Exception deserializing response!"
+# And for a connection that was never made, so that nothing can have been done; a proxy's words are not among them.
+_NEVER_CONNECTED = ("failed to connect", "DNS resolution failed", "empty address list")
 _CUT_OFF = frozenset({"UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"})
 
 
@@ -87,11 +89,12 @@ def exception_table() -> str:
         when = (row.exception.__doc__ or "").splitlines()[0]
         lines.append(f"| `{row.code}` | {reason} | `{row.exception.__name__}` | {when} |")
     lines.append(
-        "| `UNAVAILABLE` | without ErrorInfo, before anything came | `ConnectionFailed` "
+        "| `UNAVAILABLE` | without ErrorInfo, where no connection could be made | `ConnectionFailed` "
         f"| {(exc.ConnectionFailed.__doc__ or '').splitlines()[0]} |"
     )
     lines.append(
-        f"| {', '.join(f'`{code}`' for code in sorted(_CUT_OFF))} | without ErrorInfo, in the middle of a stream "
+        f"| {', '.join(f'`{code}`' for code in sorted(_CUT_OFF))} | without ErrorInfo, in the middle of a stream; "
+        "`UNAVAILABLE` also before it "
         f"| `ConnectionLost` | {(exc.ConnectionLost.__doc__ or '').splitlines()[0]} |"
     )
     return "\n".join(lines) + "\n"
@@ -176,7 +179,8 @@ def _choose(failure: Failure, context: CallContext) -> type[exc.CallError]:
         if context.begun and is_connection_loss(failure):
             return exc.ConnectionLost
         if failure.code == "UNAVAILABLE":
-            return exc.ConnectionFailed
+            never_connected = failure.message.startswith(_NEVER_CONNECTED)
+            return exc.ConnectionFailed if never_connected else exc.ConnectionLost
     return _by_table(failure)
 
 
