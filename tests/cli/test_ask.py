@@ -143,9 +143,11 @@ def endless(model: EndlessModel, tmp_path_factory: pytest.TempPathFactory) -> It
         yield server
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_ctrl_c_stops_the_answer_up_to_the_model_and_exits_with_130(
-    options: list[str], endless: ServerProcess, model: EndlessModel
+@pytest.mark.parametrize(
+    ("options", "sent", "code"), [([], signal.SIGINT, 130), (["--json"], signal.SIGINT, 130), ([], signal.SIGTERM, 143)]
+)
+def test_ctrl_c_and_sigterm_stop_the_answer_up_to_the_model(
+    options: list[str], sent: signal.Signals, code: int, endless: ServerProcess, model: EndlessModel
 ) -> None:
     model.hung_up.clear()
     with started("ask", "When does the tide come in?", *options, target=endless.target) as asking:
@@ -153,8 +155,8 @@ def test_ctrl_c_stops_the_answer_up_to_the_model_and_exits_with_130(
         assert asking.stderr is not None
         while "on and" not in (line := asking.stdout.read(64)):
             assert line
-        asking.send_signal(signal.SIGINT)
-        assert asking.wait(timeout=TIME_LIMIT_S) == 130
+        asking.send_signal(sent)
+        assert asking.wait(timeout=TIME_LIMIT_S) == code
         assert asking.stderr.read() == ""
     assert model.hung_up.wait(TIME_LIMIT_S)
 

@@ -64,6 +64,7 @@ TABLE: tuple[Row, ...] = (
     Row("ABORTED", "CHAT_BUSY", exc.ChatBusy),
     Row("ABORTED", "ANSWER_DIVERGED", exc.AnswerDiverged),
     Row("OUT_OF_RANGE", "", exc.OutOfRange),
+    Row("OUT_OF_RANGE", "INVALID_FIELD", exc.OutOfRange),
     Row("UNIMPLEMENTED", "", exc.NotImplementedByServer),
     Row("INTERNAL", "", exc.InternalError),
     Row("INTERNAL", "INTERNAL", exc.InternalError),
@@ -78,7 +79,7 @@ TABLE: tuple[Row, ...] = (
 
 _BY_CODE_AND_REASON = {(row.code, row.reason): row.exception for row in TABLE}
 # A reason says more than a status: where a server sends one with another status, the reason decides.
-_BY_REASON = {row.reason: row.exception for row in TABLE if row.reason}
+_BY_REASON = {row.reason: row.exception for row in reversed(TABLE) if row.reason}
 
 
 def exception_table() -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -33,12 +35,15 @@ class Connection:
     def open(self, *, timeout: float | None = 60.0) -> Client:
         """A client. Nothing is sent before its first call.
 
+        From here on SIGTERM ends the command in order, as Ctrl-C does: what it asked for is stopped.
+
         Args:
             timeout: Seconds that a call may take that is not a stream.
 
         Raises:
             ArgumentError: The options contradict each other.
         """
+        signal.signal(signal.SIGTERM, _end)
         return Client(
             self.target,
             token=self.token,
@@ -47,6 +52,10 @@ class Connection:
             timeout=timeout,
             user_agent="headwater-cli",
         )
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _connection(
