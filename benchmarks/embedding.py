@@ -1,7 +1,8 @@
 """What the built-in embedder costs, and how well its vectors alone rank.
 
-    python benchmarks/embedding.py             passages embedded a CPU-second, and CPU of one query
-    python benchmarks/embedding.py --quality   also nDCG@10 of dense retrieval by brute force
+    python -m benchmarks.embedding                    passages embedded a CPU-second, and CPU of one query
+    python -m benchmarks.embedding --keep embedding   keeps the figures, for docs/benchmarks.md
+    python -m benchmarks.embedding --quality          also nDCG@10 of dense retrieval by brute force
 
 Passages are the abstracts of Cranfield and CISI with 100 to 200 words, whole. CPU time is user and system time of the
 process (getrusage), tokenising included, making the embedder not. Rounds alternate between passages and queries, and
@@ -19,10 +20,12 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import figures
 from headwater_server.retrieval.embedding import Embedder, MiniLmEmbedder
 
 COLLECTIONS = ("cranfield", "cisi")
@@ -38,7 +41,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="threads for one text")
     parser.add_argument("--quality", action="store_true", help="embed both collections whole and rank (a minute)")
+    figures.add_option(parser)
     options = parser.parse_args()
+    run = figures.Run("benchmarks.embedding", sys.argv[1:])
     missing = [name for name in COLLECTIONS if not (options.data / name / "corpus.jsonl").is_file()]
     if missing:
         print(
@@ -46,13 +51,15 @@ def main() -> int:
         )
         return 1
     embedder = MiniLmEmbedder(threads=options.threads)
-    measure_cost(embedder, options)
+    for row in measure_cost(embedder, options):
+        run.add(row)
+    run.keep(options.keep)
     if options.quality:
         measure_quality(embedder, options.data)
     return 0
 
 
-def measure_cost(embedder: Embedder, options: argparse.Namespace) -> None:
+def measure_cost(embedder: Embedder, options: argparse.Namespace) -> list[dict[str, Any]]:
     passages = [
         document["text"]
         for name in COLLECTIONS
@@ -73,11 +80,14 @@ def measure_cost(embedder: Embedder, options: argparse.Namespace) -> None:
             1000 * cpu_seconds(lambda: [embedder.embed_query(query) for query in queries]) / len(queries)
         )
     print(f"{embedder.name}, {options.threads} thread(s) a text; median of {options.rounds} rounds (lowest to highest)")
-    row("passages a CPU-second", rates, f"{len(passages)} of {mean_words(passages):.0f} words on average")
-    row("CPU ms a query", milliseconds, f"{len(queries)} of {mean_words(queries):.0f} words on average")
-    print(
-        f"{'peak memory':<24}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:>8.0f} MiB, all of the process"
-    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        measured(
+            "passages a CPU-second", rates, f"{len(passages)} passages, {mean_words(passages):.0f} words on average"
+        ),
+        measured("CPU ms a query", milliseconds, f"{len(queries)} queries, {mean_words(queries):.0f} words on average"),
+        measured("peak memory, MiB", [memory], "the process with all that is in it"),
+    ]
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -88,8 +98,10 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def row(label: str, values: Sequence[float], note: str) -> None:
-    print(f"{label:<24}{statistics.median(values):>8.1f}  ({min(values):.1f} to {max(values):.1f}; {note})")
+def measured(what: str, values: Sequence[float], of: str) -> dict[str, Any]:
+    """Prints a figure; returns it as it is kept."""
+    print(f"{what:<24}{statistics.median(values):>8.1f}  ({min(values):.1f} to {max(values):.1f}; {of})")
+    return {"what": what, "median": statistics.median(values), "lowest": min(values), "highest": max(values), "of": of}
 
 
 def mean_words(texts: Sequence[str]) -> float:

@@ -1,7 +1,8 @@
 """What an import costs, from the file to the passages that are found, beside Ragna's handlers and LanceDB storage.
 
-    python -m benchmarks.import_pace                 both, taking turns
-    python -m benchmarks.import_pace --documents 20  fewer documents a round
+    python -m benchmarks.import_pace                      both, taking turns
+    python -m benchmarks.import_pace --documents 20       fewer documents a round
+    python -m benchmarks.import_pace --keep import_pace   keeps the figures, for docs/benchmarks.md
 
 Headwater is `headwater serve` with all that it has: uploads over gRPC, workers, a catalog and an index that survive a
 crash. Its CPU is that of all its processes. Ragna is called as a library within one process, with no
@@ -25,18 +26,21 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
+from benchmarks import figures
 from benchmarks.relay.processes import Server, server, settle
 from headwater import Client
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.splitting import parse_and_split
+from scripts.benchmarks_docs import IMPORTS
 from tests.retrieval.parsing.samples import make_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +77,9 @@ def main() -> int:
     parser.add_argument("--words", type=int, default=600, help="words a document")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", type=Path, default=platformdirs.user_cache_path("headwater") / "benchmarks" / "ragna")
+    figures.add_option(parser)
     options = parser.parse_args()
+    run = figures.Run("benchmarks.import_pace", sys.argv[1:])
     python = peer_environment(options.peer)
     costs: dict[tuple[str, str], list[Cost]] = {(side, kind): [] for side in ("Headwater", "Ragna") for kind in KINDS}
     with tempfile.TemporaryDirectory() as name, headwater(Path(name)) as ours, ragna(python) as theirs:
@@ -86,7 +92,15 @@ def main() -> int:
                 if number >= 0:
                     for side, cost in pair.items():
                         costs[side, kind].append(cost)
-        print_table(costs, options, tokens=theirs.tokens)
+        print(
+            f"{options.documents} documents of {options.words} words of each kind, {options.rounds} rounds; "
+            f"Ragna's tokens are {theirs.tokens}.\n"
+        )
+    print(IMPORTS.heading())
+    for row in summed_up(costs):
+        print(IMPORTS.lines(row))
+        run.add(row)
+    run.keep(options.keep)
     return 0
 
 
@@ -214,28 +228,24 @@ def peer_environment(folder: Path) -> Path:
     return python
 
 
-def print_table(costs: dict[tuple[str, str], list[Cost]], options: argparse.Namespace, *, tokens: str) -> None:
-    """Prints medians of the rounds, and their ranges, as Markdown."""
-    print(
-        f"{options.documents} documents of {options.words} words of each kind, {options.rounds} rounds; "
-        f"Ragna's tokens are {tokens}.\n"
-    )
-    columns = ("documents a CPU-second (range)", "× Ragna", "CPU ms each", "for embedding", "passages each", "a second")
-    print(f"| | {' | '.join(columns)} |")
-    print("|---|---|---|---|---|---|---|")
+def summed_up(costs: Mapping[tuple[str, str], Sequence[Cost]]) -> Iterator[dict[str, Any]]:
+    """Medians of the rounds, and the ranges of what is compared."""
     for kind in KINDS:
         peer = statistics.median(cost.rate for cost in costs["Ragna", kind])
         for side in ("Headwater", "Ragna"):
             those = costs[side, kind]
             rates = [cost.rate for cost in those]
-            rate = statistics.median(rates)
-            passages = statistics.mean(cost.passages / cost.documents for cost in those)
-            embedding = 1000 * statistics.median(cost.embedding_s / cost.documents for cost in those)
-            pace = statistics.median(cost.documents / cost.wall_s for cost in those)
-            print(
-                f"| {kind}, {side} | {rate:.1f} ({min(rates):.1f}–{max(rates):.1f}) | {rate / peer:.2f} "
-                f"| {1000 / rate:.0f} | {embedding:.0f} | {passages:.1f} | {pace:.1f} |"
-            )
+            yield {
+                "kind": kind,
+                "side": side,
+                "rate": statistics.median(rates),
+                "lowest": min(rates),
+                "highest": max(rates),
+                "ratio": statistics.median(rates) / peer,
+                "embedding_ms": 1000 * statistics.median(cost.embedding_s / cost.documents for cost in those),
+                "passages": statistics.mean(cost.passages / cost.documents for cost in those),
+                "a_second": statistics.median(cost.documents / cost.wall_s for cost in those),
+            }
 
 
 if __name__ == "__main__":

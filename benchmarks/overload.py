@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.relay.processes import Server, server, settle
-from benchmarks.relay.run import BINARIES, ROOT
+from benchmarks.relay.stage import BINARIES, ROOT, build
 
 TOKENS = 150
 _REST_SECONDS = 3.0
@@ -59,8 +59,7 @@ def main() -> int:
 
 def measure(rates: Sequence[float], *, seconds: float, times: float) -> list[dict[str, Any]]:
     """Builds and starts everything, and asks at each rate, and last at `times` that of the peak."""
-    BINARIES.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["go", "build", "-o", f"{BINARIES}/", "./..."], cwd=ROOT / "benchmarks/relay/go", check=True)
+    build()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headwater-overload-")))
         upstream = stack.enter_context(server([str(BINARIES / "upstream")], cwd=ROOT, log=folder / "upstream.log"))

@@ -5,6 +5,7 @@
     python -m benchmarks.retrieval_cost --sizes 1000000 --only headwater
     python -m benchmarks.retrieval_cost --filters --sizes 11000   what filters cost, and what they find
     python -m benchmarks.retrieval_cost --busy --sizes 11000      how long queries take while there is an import
+    python -m benchmarks.retrieval_cost --keep retrieval_cost     keeps figures, for docs/benchmarks.md
 
 Passages, queries and their vectors (384 dimensions) are generated from a seed; all stores get the same. The others, of
 which those that are not installed (`pip install usearch lancedb`) are left out:
@@ -30,14 +31,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import figures
 from benchmarks import retrieval_cost_ours as ours
-from benchmarks.retrieval_cost_stores import LIMIT, STORES, Data, measure_fill, measure_queries
+from benchmarks.retrieval_cost_stores import GRAPH_SECONDS, LIMIT, STORES, Data, measure_fill, measure_queries
 from benchmarks.retrieval_quality import generated
+from scripts.benchmarks_docs import FILTER_COSTS, STORE_COSTS, WAITS, Row
 
 SIZES = (1_400, 11_000, 100_000)
 NEEDED = {"fts5+usearch": "usearch", "lancedb": "lancedb"}
@@ -58,85 +62,75 @@ def main() -> int:
     parser.add_argument(
         "--busy", action="store_true", help="measure waiting beside an import instead, of our store alone"
     )
+    parser.add_argument("--graph-seconds", type=float, default=GRAPH_SECONDS, help="how long to wait for the graph")
     parser.add_argument("--folder", type=Path, help="where the stores are made; a temporary folder if none")
+    figures.add_option(parser)
     parser.add_argument("--part", nargs=3, metavar=("fill|ask|filters|busy", "STORE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
-        run_part(*options.part, rounds=options.rounds)
+        run_part(*options.part, rounds=options.rounds, graph_seconds=options.graph_seconds)
         return 0
+    run = figures.Run("benchmarks.retrieval_cost", sys.argv[1:])
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="retrieval-cost-") as folder:
         if options.filters:
-            compare_filters(Path(folder), options.sizes)
+            shown, rows = FILTER_COSTS, compare_filters(Path(folder), options)
         elif options.busy:
-            compare_busy(Path(folder), options.sizes)
+            shown, rows = WAITS, compare_busy(Path(folder), options)
         else:
-            compare_stores(Path(folder), options.sizes, options.only, options.rounds)
+            shown, rows = STORE_COSTS, compare_stores(Path(folder), options)
+        print(shown.heading(), flush=True)
+        for row in rows:
+            print(shown.lines(row), flush=True)
+            run.add(row)
+    run.keep(options.keep)
     return 0
 
 
-def run_part(part: str, store: str, folder: str, *, rounds: int) -> None:
+def run_part(part: str, store: str, folder: str, *, rounds: int, graph_seconds: float) -> None:
     """What a process of its own does: fills a store, or asks it; prints its figures as JSON."""
     data = Data(Path(folder).parent)
-    figures: dict[str, Any]
+    measured: dict[str, Any]
     match part:
         case "fill":
-            figures = measure_fill(STORES[store], data, Path(folder))
+            measured = measure_fill(STORES[store], data, Path(folder), graph_seconds=graph_seconds)
         case "ask":
-            figures = measure_queries(STORES[store], data, Path(folder), rounds=rounds)
+            measured = measure_queries(STORES[store], data, Path(folder), rounds=rounds)
         case "filters":
-            figures = ours.measure_filters(data, Path(folder), per_document=int(store))
+            measured = {"rows": ours.measure_filters(data, Path(folder), int(store), graph_seconds=graph_seconds)}
         case "busy":
-            figures = ours.measure_busy(data, Path(folder))
+            measured = {"rows": ours.measure_busy(data, Path(folder), graph_seconds=graph_seconds)}
         case _:
             raise SystemExit(f"there is no part {part}")
-    print(json.dumps(figures))
+    print(json.dumps(measured))
 
 
-def compare_stores(folder: Path, sizes: list[int], stores: list[str], rounds: int) -> None:
-    print(
-        "| passages | store | CPU ms a hybrid query | recall@10 | passages imported a second (a CPU-second) |"
-        " graph after, s | MiB of memory (anonymous) | MB of disk |\n|---|---|---|---|---|---|---|---|",
-        flush=True,
-    )
-    for size in sizes:
+def compare_stores(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    for size in options.sizes:
         prepare(folder, size)
-        for name in stores:
+        for name in options.only:
             if importlib.util.find_spec(NEEDED.get(name, "sqlite3")) is None:
-                print(f"| {size:,} | {name} | not installed |", flush=True)
+                print(f"retrieval_cost: {name} is left out: it is not installed", file=sys.stderr)
                 continue
-            filled = in_process("fill", name, folder / "store")
-            asked = in_process("ask", name, folder / "store", rounds=rounds)
-            print(
-                f"| {size:,} | {name} | {asked['query_ms']:.2f}{split(asked)} | {asked['recall']:.3f} |"
-                f" {size / filled['seconds']:,.0f} ({size / filled['cpu_seconds']:,.0f}) |"
-                f" {filled['graph_seconds']:.0f} | {asked['memory_mib']:.0f} ({asked['anonymous_mib']:.0f}) |"
-                f" {filled['disk_mb']:.0f} |",
-                flush=True,
-            )
+            filled = in_process("fill", name, folder / "store", options)
+            asked = in_process("ask", name, folder / "store", options)
+            yield {"passages": size, "store": name, **filled, **asked}
             shutil.rmtree(folder / "store")
 
 
-def split(asked: dict[str, float]) -> str:
-    return f" ({asked['own_ms']:.2f} + {asked['query_ms'] - asked['own_ms']:.2f})" if asked["own_ms"] else ""
-
-
-def compare_filters(folder: Path, sizes: list[int]) -> None:
-    print("| passages | a document | filter leaves | CPU ms a hybrid query | first, ms | recall@10 |")
-    print("|---|---|---|---|---|---|", flush=True)
-    for size in sizes:
+def compare_filters(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    for size in options.sizes:
         prepare(folder, size)
         for per_document in (1, 100):
-            for row in in_process("filters", str(per_document), folder / "store")["rows"]:
-                print(f"| {size:,} | {per_document} | {row}", flush=True)
+            for row in in_process("filters", str(per_document), folder / "store", options)["rows"]:
+                yield {"passages": size, "a_document": per_document, **row}
             shutil.rmtree(folder / "store")
 
 
-def compare_busy(folder: Path, sizes: list[int]) -> None:
-    print("| passages | meanwhile | queries | p50 ms | p99 ms | not current |\n|---|---|---|---|---|---|")
-    for size in sizes:
+def compare_busy(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    for size in options.sizes:
         prepare(folder, size)
-        for row in in_process("busy", "-", folder / "store")["rows"]:
-            print(f"| {size:,} | {row}", flush=True)
+        for row in in_process("busy", "-", folder / "store", options)["rows"]:
+            yield {"passages": size, **row}
         shutil.rmtree(folder / "store")
 
 
@@ -151,23 +145,16 @@ def prepare(folder: Path, size: int) -> None:
     np.save(folder / "nearest.npy", np.stack(nearest))
 
 
-def in_process(part: str, store: str, folder: Path, *, rounds: int = 3) -> dict[str, Any]:
+def in_process(part: str, store: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.retrieval_cost",
-        f"--rounds={rounds}",
-        "--part",
-        part,
-        store,
-        str(folder),
-    ]
+    command = [sys.executable, "-m", "benchmarks.retrieval_cost"]
+    command += [f"--rounds={options.rounds}", f"--graph-seconds={options.graph_seconds}"]
+    command += ["--part", part, store, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"retrieval_cost: {part} {store} failed after {time.monotonic() - started:.0f} s")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 if __name__ == "__main__":

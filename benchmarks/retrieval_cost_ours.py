@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
@@ -31,14 +32,14 @@ QUERIES_A_SECOND = 20.0
 PASSAGES_A_SECOND = 60.0
 """About what two cores embed."""
 
-Rows = dict[str, list[str]]
+Rows = list[dict[str, Any]]
 
 
-def measure_filters(data: Data, folder: Path, *, per_document: int) -> Rows:
-    return anyio.run(_measure_filters, data, folder, per_document)
+def measure_filters(data: Data, folder: Path, per_document: int, *, graph_seconds: float) -> Rows:
+    return anyio.run(_measure_filters, data, folder, per_document, graph_seconds)
 
 
-async def _measure_filters(data: Data, folder: Path, per_document: int) -> Rows:
+async def _measure_filters(data: Data, folder: Path, per_document: int, graph_seconds: float) -> Rows:
     size = len(data.texts)
     documents = np.arange(size) // per_document
     shuffled = documents * 7_919 % 1_000
@@ -49,10 +50,10 @@ async def _measure_filters(data: Data, folder: Path, per_document: int) -> Rows:
         "50 %": (_half(), documents % 2 == 0),
         "99 %": (_negated(_shuffled_below(10)), shuffled >= 10),
     }
-    rows = []
+    rows: Rows = []
     async with EmbeddedStore.open(folder) as store:
         await write_headwater(store, data, range(size), per_document=per_document)
-        await graph_made(folder, size)
+        await graph_made(folder, size, seconds=graph_seconds)
         assert store.index_pid is not None
         for name, (condition, mask) in masks.items():
             left = np.flatnonzero(mask)
@@ -70,10 +71,15 @@ async def _measure_filters(data: Data, folder: Path, per_document: int) -> Rows:
                     await _ask(store, data, each, SearchMode.HYBRID, condition)
                 spent.append((_seconds(store.index_pid) - before) / len(data.queries))
             rows.append(
-                f"{name} ({len(left):,} passages) | {1000 * statistics.median(spent):.2f} | {1000 * first:.0f} |"
-                f" {statistics.mean(recalls):.3f} |"
+                {
+                    "leaves": name,
+                    "left": len(left),
+                    "query_ms": 1000 * statistics.median(spent),
+                    "first_ms": 1000 * first,
+                    "recall": statistics.mean(recalls),
+                }
             )
-    return {"rows": rows}
+    return rows
 
 
 def _recall(vectors: Vectors, left: npt.NDArray[np.int64], query: Vectors, found: list[int]) -> float:
@@ -109,27 +115,27 @@ def _negated(condition: filter_pb2.Filter) -> filter_pb2.Filter:
     return filter_pb2.Filter(negate=condition)
 
 
-def measure_busy(data: Data, folder: Path) -> Rows:
-    return anyio.run(_measure_busy, data, folder)
+def measure_busy(data: Data, folder: Path, *, graph_seconds: float) -> Rows:
+    return anyio.run(_measure_busy, data, folder, graph_seconds)
 
 
-async def _measure_busy(data: Data, folder: Path) -> Rows:
+async def _measure_busy(data: Data, folder: Path, graph_seconds: float) -> Rows:
     size = len(data.texts)
     held_back = min(size // 5, 20_000)
-    rows = []
+    rows: Rows = []
     async with EmbeddedStore.open(folder) as store:
         await write_headwater(store, data, range(size - held_back))
-        await graph_made(folder, size - held_back)
-        rows.append(f"nothing | {await _timed(store, data)}")
+        await graph_made(folder, size - held_back, seconds=graph_seconds)
+        rows.append({"meanwhile": "nothing", **await _timed(store, data)})
         for name, pace in (
             (f"an import of {PASSAGES_A_SECOND:.0f} passages a second", PASSAGES_A_SECOND),
             ("an import as fast as it goes", float("inf")),
         ):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_import, store, data, range(size - held_back, size), pace)
-                rows.append(f"{name} | {await _timed(store, data)}")
+                rows.append({"meanwhile": name, **await _timed(store, data)})
                 tasks.cancel_scope.cancel()
-    return {"rows": rows}
+    return rows
 
 
 async def _import(store: EmbeddedStore, data: Data, numbers: range, pace: float) -> None:
@@ -141,7 +147,7 @@ async def _import(store: EmbeddedStore, data: Data, numbers: range, pace: float)
             await anyio.sleep(max(0.0, began + 20 / pace - time.monotonic()))
 
 
-async def _timed(store: EmbeddedStore, data: Data) -> str:
+async def _timed(store: EmbeddedStore, data: Data) -> dict[str, float]:
     """Asks at an even pace and says how long it took."""
     took, behind = [], 0
     began = time.monotonic()
@@ -155,4 +161,4 @@ async def _timed(store: EmbeddedStore, data: Data) -> str:
         behind += not result.current
     took.sort()
     p50, p99 = (1000 * took[int(len(took) * share)] for share in (0.5, 0.99))
-    return f"{len(took)} | {p50:.1f} | {p99:.1f} | {behind} |"
+    return {"queries": len(took), "p50_ms": p50, "p99_ms": p99, "not_current": behind}

@@ -32,7 +32,7 @@ LIMIT = 10
 A_DOCUMENT = 100
 """How many passages a document has."""
 BATCH = 10_000
-GRAPH_SECONDS = 1_800.0
+GRAPH_SECONDS = 7_200.0
 
 Vectors = npt.NDArray[np.float32]
 
@@ -69,6 +69,18 @@ class Data:
         return nearest
 
 
+@dataclass(frozen=True)
+class Filled:
+    """How far a store has come that goes on making its graph after all can be searched."""
+
+    searchable: float
+    """When everything could be searched, on the monotonic clock."""
+    in_graph: int
+    """How many passages are in what it has made."""
+    made: bool
+    """Whether those are as many as it makes a graph of."""
+
+
 class Asked(Protocol):
     """A store that is open. Passages are named by their numbers."""
 
@@ -84,21 +96,24 @@ class Asked(Protocol):
 class Kind:
     """A kind of store."""
 
-    fill: Callable[[Data, Path], float | None]
-    """Fills a folder; returns when everything could be searched, on the monotonic clock, if that was before the end."""
+    fill: Callable[[Data, Path, float], Filled | None]
+    """Fills a folder, and waits so many seconds for a graph, if it makes one after everything can be searched."""
     open: Callable[[Path], AbstractAsyncContextManager[Asked]]
 
 
-def measure_fill(kind: Kind, data: Data, folder: Path) -> dict[str, float]:
+def measure_fill(kind: Kind, data: Data, folder: Path, *, graph_seconds: float) -> dict[str, float]:
     assert data.texts  # read before the clock runs
     started, cpu = time.monotonic(), cpu_seconds()
-    searchable = kind.fill(data, folder)
+    filled = kind.fill(data, folder, graph_seconds)
     ended = time.monotonic()
+    searchable = ended if filled is None else filled.searchable
     disk = sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
     return {
-        "seconds": (searchable or ended) - started,
+        "seconds": searchable - started,
         "cpu_seconds": cpu_seconds() - cpu,
-        "graph_seconds": ended - (searchable or ended),
+        "graph_seconds": ended - searchable,
+        "graph_made": filled is None or filled.made,
+        "in_graph": 0 if filled is None else filled.in_graph,
         "disk_mb": disk / 1e6,
     }
 
@@ -155,16 +170,22 @@ def memory_mib(pid: int) -> tuple[float, float]:
 # Ours
 
 
-def fill_headwater(data: Data, folder: Path) -> float:
-    return anyio.run(_fill_headwater, data, folder)
+def fill_headwater(data: Data, folder: Path, graph_seconds: float) -> Filled:
+    return anyio.run(_fill_headwater, data, folder, graph_seconds)
 
 
-async def _fill_headwater(data: Data, folder: Path) -> float:
+async def _fill_headwater(data: Data, folder: Path, graph_seconds: float) -> Filled:
+    size = len(data.texts)
     async with EmbeddedStore.open(folder) as store:
-        await write_headwater(store, data, range(len(data.texts)))
+        await write_headwater(store, data, range(size))
         searchable = time.monotonic()
-        await graph_made(folder, len(data.texts))
-    return searchable
+        made = True
+        try:
+            await graph_made(folder, size, seconds=graph_seconds)
+        except TimeoutError:  # what there is by then is measured
+            made = False
+    progress = read_progress(folder / "index" / "1", dimension=DIMENSION)
+    return Filled(searchable, 0 if progress is None else progress.indexed, made)
 
 
 async def write_headwater(store: EmbeddedStore, data: Data, numbers: range, *, per_document: int = A_DOCUMENT) -> None:
@@ -182,11 +203,15 @@ async def write_headwater(store: EmbeddedStore, data: Data, numbers: range, *, p
     await store.wait_applied(version)
 
 
-async def graph_made(folder: Path, size: int) -> None:
-    """Waits until no more than a tenth of the passages is not compressed, or outside the graph, if there are enough."""
+async def graph_made(folder: Path, size: int, *, seconds: float) -> None:
+    """Waits until no more than a tenth of the passages is not compressed, or outside the graph, if there are enough.
+
+    Raises:
+        TimeoutError: It took longer than so many seconds.
+    """
     if size < COMPRESSED_FROM:
         return
-    with anyio.fail_after(GRAPH_SECONDS):
+    with anyio.fail_after(seconds):
         while not _is_made(folder / "index" / "1", size):  # noqa: ASYNC110 (another process makes it)
             await anyio.sleep(0.2)
 
@@ -234,12 +259,12 @@ def _fill_fts5(data: Data, folder: Path) -> None:
     database.close()
 
 
-def fill_numpy(data: Data, folder: Path) -> None:
+def fill_numpy(data: Data, folder: Path, _: float) -> None:
     _fill_fts5(data, folder)
     np.save(folder / "vectors.npy", data.vectors)
 
 
-def fill_usearch(data: Data, folder: Path) -> None:
+def fill_usearch(data: Data, folder: Path, _: float) -> None:
     _fill_fts5(data, folder)
     index = importlib.import_module("usearch.index").Index(
         ndim=data.vectors.shape[1], metric="cos", dtype="f32", connectivity=16, expansion_add=128
@@ -303,7 +328,7 @@ async def open_usearch(folder: Path) -> AsyncIterator[Asked]:
 # LanceDB
 
 
-def fill_lancedb(data: Data, folder: Path) -> None:
+def fill_lancedb(data: Data, folder: Path, _: float) -> None:
     arrow = importlib.import_module("pyarrow")
     dimension = data.vectors.shape[1]
     kind = arrow.schema(

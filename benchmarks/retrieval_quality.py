@@ -1,6 +1,7 @@
 """How well the embedded store ranks, and what a query costs, against a plain peer in the same run.
 
     python -m benchmarks.retrieval_quality                    Cranfield and CISI, with the built-in embedder
+    python -m benchmarks.retrieval_quality --keep retrieval_quality   keeps the figures, for docs/benchmarks.md
     python -m benchmarks.retrieval_quality --passages 100000  what a query costs among generated passages
     python -m benchmarks.retrieval_quality --calibration      how relevance is fitted to the judgements, and holds
     python -m benchmarks.retrieval_quality --markdown         the tables of docs/retrieval.md, which it writes there
@@ -35,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import ranking_methods, relevance_fit
+from benchmarks.figures import Run, add_option
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, PassageRecord, Query, SearchMode
@@ -76,7 +78,9 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="make the tables of docs/retrieval.md instead")
     parser.add_argument("--passages", type=int, help="generate so many passages instead, from a seed")
     parser.add_argument("--rounds", type=int, default=5)
+    add_option(parser)
     options = parser.parse_args()
+    run = Run("benchmarks.retrieval_quality", sys.argv[1:])
     if options.passages:
         collections = [generated(options.passages)]
     else:
@@ -93,7 +97,8 @@ def main() -> int:
             retrieval_docs.write(retrieval_figures(collections, embedder))
             return 0
     for collection in collections:
-        anyio.run(measure, collection, options.rounds)
+        run.add(anyio.run(measure, collection, options.rounds))
+    run.keep(options.keep)
     return 0
 
 
@@ -121,11 +126,7 @@ async def measured_modes(collection: Collection) -> dict[str, float]:
 
 def read(folder: Path, embedder: MiniLmEmbedder) -> Collection:
     documents = read_jsonl(folder / "corpus.jsonl")
-    relevant: dict[str, dict[str, float]] = {}
-    for line in (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        if float(grade) > 0:
-            relevant.setdefault(query, {})[document] = float(grade)
+    relevant = read_judgements(folder)
     queries = [query for query in read_jsonl(folder / "queries.jsonl") if query["_id"] in relevant]
     texts = [with_title(document["title"], document["text"]) for document in documents]
     return Collection(
@@ -137,6 +138,16 @@ def read(folder: Path, embedder: MiniLmEmbedder) -> Collection:
         np.stack([embedder.embed_query(query["text"]) for query in queries]),
         [relevant[query["_id"]] for query in queries],
     )
+
+
+def read_judgements(folder: Path) -> dict[str, dict[str, float]]:
+    """By query, the documents that answer it, and how well."""
+    relevant: dict[str, dict[str, float]] = {}
+    for line in (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        if float(grade) > 0:
+            relevant.setdefault(query, {})[document] = float(grade)
+    return relevant
 
 
 def with_title(title: str, text: str) -> str:
@@ -173,7 +184,7 @@ def generated(size: int) -> Collection:
     )
 
 
-async def measure(collection: Collection, rounds: int) -> None:
+async def measure(collection: Collection, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         async with EmbeddedStore.open(Path(folder)) as store:
             await fill(store, collection)
@@ -181,9 +192,10 @@ async def measure(collection: Collection, rounds: int) -> None:
             peer = Peer(collection)
             index = store.index_pid
             assert index is not None
-            if collection.relevant:
-                await quality(collection, ours, peer.search)
-            await cost(collection, ours, peer.search, rounds, index)
+            modes = await quality(collection, ours, peer.search) if collection.relevant else {}
+            spent = await cost(collection, ours, peer.search, rounds, index)
+    size = {"collection": collection.name, "queries": len(collection.queries), "passages": len(collection.ids)}
+    return {**size, "modes": modes, **spent}
 
 
 async def fill(store: EmbeddedStore, collection: Collection) -> None:
@@ -208,7 +220,8 @@ def searching(store: EmbeddedStore, collection: Collection) -> Search:
     return search
 
 
-async def quality(collection: Collection, ours: Search, theirs: Search) -> None:
+async def quality(collection: Collection, ours: Search, theirs: Search) -> dict[str, dict[str, float]]:
+    modes = {}
     print(f"\n{collection.name}: {len(collection.queries)} queries, {len(collection.ids)} passages")
     print(f"{'':<10}{'nDCG@10':>10}{'peer':>8}{'ratio':>8}{'recall@10':>12}{'peer':>8}{'ratio':>8}")
     for mode in SearchMode:
@@ -218,6 +231,8 @@ async def quality(collection: Collection, ours: Search, theirs: Search) -> None:
             f"{mode:<10}{ndcg:>10.4f}{peer_ndcg:>8.4f}{ndcg / peer_ndcg:>8.3f}"
             f"{recall:>12.4f}{peer_recall:>8.4f}{recall / peer_recall:>8.3f}"
         )
+        modes[mode.value] = {"ndcg": ndcg, "peer_ndcg": peer_ndcg, "recall": recall, "peer_recall": peer_recall}
+    return modes
 
 
 async def judged(collection: Collection, search: Search, mode: SearchMode) -> tuple[float, float]:
@@ -235,7 +250,7 @@ def discounted(gains: Sequence[float]) -> float:
     return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
 
 
-async def cost(collection: Collection, ours: Search, theirs: Search, rounds: int, index: int) -> None:
+async def cost(collection: Collection, ours: Search, theirs: Search, rounds: int, index: int) -> dict[str, float]:
     numbers = list(range(len(collection.queries)))
     random.Random(0).shuffle(numbers)  # noqa: S311 (an order, not a secret)
     measured: dict[str, list[float]] = {"server": [], "index": [], "peer": []}
@@ -254,6 +269,7 @@ async def cost(collection: Collection, ours: Search, theirs: Search, rounds: int
         f"CPU a hybrid query, {collection.name}: {server + inside:.2f} ms ({server:.2f} in the server,"
         f" {inside:.2f} in the index process), peer {peer:.2f} ms, ratio {(server + inside) / peer:.3f}"
     )
+    return {"server_ms": server, "index_ms": inside, "peer_ms": peer}
 
 
 def own_seconds() -> float:

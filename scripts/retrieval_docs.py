@@ -1,10 +1,12 @@
 """Writes the tables of docs/retrieval.md out of figures that were measured.
 
     python -m benchmarks.retrieval_quality --markdown   measures, and writes the figures and the page; some minutes
+    python -m benchmarks.served_quality --keep served_quality   measures what a caller gets, and keeps the figures
     python scripts/retrieval_docs.py                    writes the page out of the figures there are
     python scripts/retrieval_docs.py --check            exits with 1 if page, figures and ranking are not in step
 
-The figures stand in benchmarks/retrieval_figures.json, with what ranked when they were measured.
+The figures stand in benchmarks/retrieval_figures.json, with what ranked when they were measured, and those of a
+server in benchmarks/measured/served_quality.json.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from headwater_server.retrieval.store.terms import ANALYSIS_VERSION, K1, USUAL_T
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/retrieval.md"
 FIGURES = ROOT / "benchmarks/retrieval_figures.json"
+SERVED = ROOT / "benchmarks/measured/served_quality.json"
 
 _NAMES = {"cranfield": "Cranfield", "cisi": "CISI"}
 
@@ -53,6 +56,7 @@ def updated(page: str, figures: Mapping[str, Any]) -> str:
     """
     for name, lines in (
         ("modes", _modes(figures)),
+        ("served", _served(_served_rows())),
         ("methods", _methods(figures)),
         ("reliability", _reliability(figures)),
         ("thresholds", _thresholds(figures)),
@@ -72,6 +76,11 @@ def problems(page: str, figures: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "the ranking has changed since its figures were measured:"
             " run python -m benchmarks.retrieval_quality --markdown"
+        )
+    if any(row["made_with"] != made_with() for row in _served_rows()):
+        yield (
+            "the ranking has changed since a server's figures were measured:"
+            " run python -m benchmarks.served_quality --keep served_quality"
         )
     if updated(page, figures) != page:
         yield "docs/retrieval.md is not in step with its figures: run python scripts/retrieval_docs.py"
@@ -94,6 +103,25 @@ def _modes(figures: Mapping[str, Any]) -> list[str]:
     return _table(
         head, [[label, *(f"{each[mode]:.3f}" for each in measured.values())] for mode, label in labels.items()]
     )
+
+
+def _served_rows() -> Sequence[Mapping[str, Any]]:
+    rows: Sequence[Mapping[str, Any]] = json.loads(SERVED.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def _served(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    collections = {row["collection"]: row for row in rows}
+    head = ["sources"]
+    for name, row in collections.items():
+        cut = f"{_NAMES[name]}, {row['documents']:,} documents in {row['passages']:,} passages"
+        head += [f"{cut}: nDCG@10", "documents among them"]
+    lines = []
+    for top_k in dict.fromkeys(row["top_k"] for row in rows):
+        those = {row["collection"]: row for row in rows if row["top_k"] == top_k}
+        cells = [(f"{those[name]['ndcg']:.3f}", f"{those[name]['documents_found']:.1f}") for name in collections]
+        lines.append([f"{top_k}", *(cell for pair in cells for cell in pair)])
+    return _table(head, lines)
 
 
 def _methods(figures: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,7 @@ def test_a_corpus_is_embedded_anew_and_can_be_waited_for(server: ServerProcess) 
         assert len(client.retrieve("bells", corpus="anew")) > 0
     begun = headwater("corpora", "reembed", "anew", target=server.target)
     assert begun.returncode == 0, begun.stderr
+    assert "`headwater corpora get anew` says how far it is" in begun.stderr
     missing = headwater("corpora", "reembed", "nowhere", target=server.target)
     assert missing.returncode == 1
     assert "nowhere" in missing.stderr

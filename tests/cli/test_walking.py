@@ -121,6 +121,38 @@ def test_a_file_that_several_paths_reach_is_taken_once(tmp_path: Path) -> None:
     assert len(found_in(tmp_path / "folder", tmp_path)) == 1
 
 
+def test_links_that_lead_out_of_the_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+    secret = write(tmp_path / "elsewhere" / "secret.txt")
+    write(tmp_path / "folder2" / "beside.txt")
+    folder = tmp_path / "folder"
+    write(folder / "deep" / "kept.txt")
+    (folder / "file.txt").symlink_to(secret)
+    (folder / "deep" / "up").symlink_to(secret.parent)
+    (folder / "beside").symlink_to("../folder2")  # its name begins with that of the folder
+    (folder / "within.md").symlink_to("deep/kept.txt")
+    (folder / ".hidden.txt").symlink_to(secret)
+    assert found_in(folder) == ["within.md"]
+    assert left_out_of(folder).links == 3
+    assert left_out_of(folder).line() == "1 file skipped (hidden 1), 3 links out of the folder not followed"
+
+
+def test_links_from_one_named_folder_to_another_are_followed(tmp_path: Path) -> None:
+    target = write(tmp_path / "two" / "b.txt")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.txt").symlink_to(target)
+    assert found_in(tmp_path / "one", tmp_path / "two") == ["a.txt"]
+    assert left_out_of(tmp_path / "one", tmp_path / "two").links == 0
+
+
+def test_a_link_that_is_named_itself_is_followed(tmp_path: Path) -> None:
+    file = write(tmp_path / "there" / "a.txt")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "file.txt").symlink_to(file)
+    (tmp_path / "folder").symlink_to(tmp_path / "there")
+    assert found_in(tmp_path / "here" / "file.txt") == ["file.txt"]
+    assert found_in(tmp_path / "folder") == ["a.txt"]
+
+
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     assert found_in(tmp_path) == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -249,6 +251,33 @@ def test_pages_of_the_catalog_that_are_gone_cost_their_documents_only(folder: Pa
     assert report.set_aside is not None
     kept = {each.read_bytes() for each in report.set_aside.iterdir()}
     assert text_about("soup") in kept  # the bytes of what is lost are not removed
+    anyio.run(answers_rightly, folder, report)
+
+
+def change_documents(folder: Path, change: str) -> None:
+    """Changes the row of the document about soup, as damage would: its checksum stays."""
+    with closing(sqlite3.connect(Layout(folder).catalog, isolation_level=None)) as catalog:
+        for (trigger,) in catalog.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            catalog.execute(f"DROP TRIGGER {trigger}")
+        catalog.execute(f"UPDATE documents SET {change} WHERE document_id = 'soup'")  # noqa: S608 (ours)
+
+
+@pytest.mark.parametrize("change", ["document_id = 'soop'", "document_id = 'soup and more'", "tenant = 'locak'"])
+def test_a_document_with_a_damaged_name_is_told_by_its_checksum(folder: Path, change: str) -> None:
+    change_documents(folder, change)
+    assert found_in(folder)
+    report = repaired(folder)
+    assert (report.lost, report.restored) == ([], [name_of("soup")])
+    assert found_in(folder) == []
+    anyio.run(answers_rightly, folder, report)
+
+
+def test_a_document_of_which_the_name_and_more_is_damaged_is_lost_once_and_its_bytes_are_named(folder: Path) -> None:
+    change_documents(folder, "document_id = 'soop', title = 'About soap'")
+    report = repaired(folder)
+    assert report.lost == [name_of("soup")]
+    assert report.lost_bytes[name_of("soup")].read_bytes() == text_about("soup")
+    assert found_in(folder) == []
     anyio.run(answers_rightly, folder, report)
 
 

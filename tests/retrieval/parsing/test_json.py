@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater_server.retrieval.model import ParsedDocument
@@ -68,6 +68,35 @@ def test_a_file_without_line_ends_is_located_by_bytes() -> None:
         assert block.text[offset:end].encode() in content[first:last]
     first, last = document.blocks[-1].source.locate(0, len(document.blocks[-1].text))
     assert content[last:] == b"}]"
+
+
+@settings(deadline=None)
+@given(
+    unit=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\xad\ufeff\ufffe\uffff"), min_size=3
+    ),
+    ascii_only=st.booleans(),
+)
+def test_each_part_of_a_long_string_is_located_by_its_own_bytes(unit: str, *, ascii_only: bool) -> None:
+    said = (unit + '"\n')[:40] * 300
+    content = json.dumps([{"id": 7, "text": said}], ensure_ascii=ascii_only).encode()
+    document = read(content)
+    assert document.unit == "byte"
+    (block,) = document.blocks
+    begin = block.text.index("text: ") + len("text: ")
+    for start in range(begin, len(block.text) - 20, 170):
+        first, last = block.source.locate(start, start + 20)
+        part = content[first:last].decode()
+        assert json.dumps(block.text[start : start + 20], ensure_ascii=ascii_only)[1:-1] in part
+        assert len(part) < len(content) / 2
+
+
+def test_a_long_string_that_ends_with_blanks_does_not_misplace_what_follows() -> None:
+    content = json.dumps([{"text": "x" * 900 + " " * 500, "after": "here"}]).encode()
+    block = next(block for block in read(content).blocks if "after: here" in block.text)
+    start = block.text.index("after: here")
+    first, last = block.source.locate(start, start + 11)
+    assert content[first:last] == b'"after": "here"'
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])

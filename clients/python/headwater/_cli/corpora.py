@@ -137,6 +137,8 @@ def reembed(
         if wait:
             corpus = wait_until_done(client, corpus)
         _show([corpus], as_json=as_json)
+        if corpus.HasField("reembedding"):
+            note(f"`headwater corpora get {_id(name)}` says how far it is; with --wait this waits for its end")
 
 
 @app.command()

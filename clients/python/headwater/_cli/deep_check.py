@@ -92,7 +92,10 @@ def _report(report: Any) -> None:
     for name in report.failed:
         note(f"FAILED until it is imported again: {name}")
     for name in report.lost:
-        note(f"lost: {name}")
+        bytes_are = (
+            f"; its bytes are in {report.lost_bytes[name]}: import them again" if name in report.lost_bytes else ""
+        )
+        note(f"lost: {name}{bytes_are}")
     if report.set_aside is not None:
         note(f"what was taken out of use is in {report.set_aside}; remove it when you are content")
     again = plural(len(report.read_again), "document")

@@ -59,8 +59,8 @@ def import_(
 
     What was imported before and has not changed costs nothing, so an import that was interrupted goes on when it is
     run again. In folders and archives, what is hidden, empty, software, a lock file, minified or of a kind that cannot
-    be read is skipped. Archives are not unpacked to the disk, and those within archives are not entered; others than
-    ZIP, such as .tar.gz, are to be unpacked first.
+    be read is skipped. Symbolic links in a folder are followed within the PATHs only. Archives are not unpacked to the
+    disk, and those within archives are not entered; others than ZIP, such as .tar.gz, are to be unpacked first.
     """
     values = parse_metadata(metadata or ())
     plan = _look_for(paths)

@@ -25,6 +25,8 @@ class LeftOut:
     """How many files were left out for another reason, by reason, such as `hidden`."""
     folders: Counter[str] = field(default_factory=Counter)
     """How many folders were not entered, by reason, such as `hidden`."""
+    links: int = 0
+    """How many symbolic links were not followed, as they lead out of what is to be imported."""
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     """Folders that could not be looked into, and why; at most 1,000."""
 
@@ -57,6 +59,8 @@ class LeftOut:
             said.append(f"{plural(total, 'file')} skipped ({_listed(parts)})")
         if self.folders:
             said.append(f"{plural(self.folders.total(), 'folder')} not entered ({_listed(self.folders.most_common())})")
+        if self.links:
+            said.append(f"{plural(self.links, 'link')} out of the folder not followed")
         return ", ".join(said)
 
 

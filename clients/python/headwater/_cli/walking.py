@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,10 @@ def walk(paths: Iterable[Path], left_out: LeftOut) -> Iterator[FoundFile]:
     """Finds the files that the paths mean: files themselves, and what is in folders, at any depth.
 
     In folders it leaves out hidden files and folders, those that hold software or a version control system's data,
-    files whose names are not of documents or archives, lock files and what is minified. Symbolic links are followed; a
-    folder is entered once, so loops end. Nothing is kept of what was found but 8 bytes a file, to take each once.
+    files whose names are not of documents or archives, lock files and what is minified. A path may be a symbolic link;
+    those in folders are followed as far as they lead to what is in one of the paths, so that nobody imports more than
+    they named. A folder is entered once, so loops end. Nothing is kept of what was found but 8 bytes a file, to take
+    each once.
 
     Args:
         paths: The files and folders.
@@ -60,8 +62,9 @@ def walk(paths: Iterable[Path], left_out: LeftOut) -> Iterator[FoundFile]:
     Raises:
         CommandFailed: A path does not exist, or is neither a file nor a folder.
     """
-    walking = _Walk(left_out)
-    for path in paths:
+    named = list(paths)
+    walking = _Walk(left_out, within=[os.path.realpath(path) for path in named])
+    for path in named:
         try:
             mode = path.stat().st_mode
         except OSError as error:
@@ -84,8 +87,9 @@ def software_folder(name: str) -> str:
 class _Walk:
     """Goes through folders, and remembers where it has been."""
 
-    def __init__(self, left_out: LeftOut) -> None:
+    def __init__(self, left_out: LeftOut, *, within: Sequence[str]) -> None:
         self._left_out = left_out
+        self._within = within
         self._entered: set[tuple[int, int]] = set()
         self._taken: set[int] = set()
 
@@ -112,16 +116,16 @@ class _Walk:
 
     def _look_into(self, folder: Path, *, is_root: bool) -> tuple[list[str], list[tuple[str, bool]]]:
         """The folders to enter and the files to take, by name, and whether a file is a link; none at a second visit."""
-        folders: list[str] = []
+        folders: list[tuple[str, bool]] = []
         files: list[tuple[str, bool]] = []
         status = folder.stat()
         if (status.st_dev, status.st_ino) in self._entered:
-            return folders, files
+            return [], []
         self._entered.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
             for entry in entries:
                 if _is(entry, folder=True):
-                    folders.append(entry.name)
+                    folders.append((entry.name, entry.is_symlink()))
                 elif _is(entry, folder=False):
                     files.append((entry.name, entry.is_symlink()))
         names = {name for name, _ in files}
@@ -130,10 +134,17 @@ class _Walk:
             self._left_out.folders[reason] += 1
             return [], []
         vendoring = bool(names & _VENDORING)
-        return (
-            sorted(name for name in folders if self._enters(name, vendoring=vendoring)),
-            sorted(file for file in files if self._takes(file[0])),
-        )
+        entering = [
+            name
+            for name, is_link in folders
+            if self._enters(name, vendoring=vendoring) and self._stays_within(folder / name, is_link=is_link)
+        ]
+        taking = [
+            (name, is_link)
+            for name, is_link in files
+            if self._takes(name) and self._stays_within(folder / name, is_link=is_link)
+        ]
+        return sorted(entering), sorted(taking)
 
     def _enters(self, name: str, *, vendoring: bool) -> bool:
         reason = software_folder(name) or (SOFTWARE if vendoring and name == _VENDORED else "")
@@ -149,6 +160,15 @@ class _Walk:
         if is_document(name) or ending(name) in ARCHIVES:
             return True
         self._left_out.other_kind(name)
+        return False
+
+    def _stays_within(self, path: Path, *, is_link: bool) -> bool:
+        if not is_link:
+            return True
+        resolved = Path(os.path.realpath(path))
+        if any(resolved.is_relative_to(root) for root in self._within):
+            return True
+        self._left_out.links += 1
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,9 @@ from headwater_server.retrieval.store.metadata_values import to_proto
 from headwater_server.retrieval.store.protocol import DocumentRecord
 
 _NAME_DISTANCE = 2
-"""In so many digits the name of a file may differ from a damaged row's, and still be meant by it."""
+"""In so many characters a name may differ from that in a damaged row, and still be meant by it."""
+
+_Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -31,7 +33,9 @@ class RebuiltCatalog:
     restored: list[str] = field(default_factory=list)
     """Documents whose row was damaged, with the source of what it says now."""
     lost: list[str] = field(default_factory=list)
-    """What could not be kept."""
+    """What could not be kept, each once."""
+    lost_contents: dict[str, str] = field(default_factory=dict)
+    """Of what is lost, the name of the file that has its bytes, where that is known."""
 
 
 def rebuild_catalog(
@@ -44,8 +48,10 @@ def rebuild_catalog(
 ) -> RebuiltCatalog:
     """Makes a catalog of the rows that can be read.
 
-    A row that is not as it was written is put right from the store's record of the same document, and its content is
-    the file of that name, or the one file of nearly that name that no other document has; it is read anew.
+    A row whose checksum fits once it has the name of a document that only the store knows is that document's, and is
+    kept as it is. Another row that is not as it was written is put right from the store's record of the same document,
+    and its content is the file of that name, or the one file of nearly that name that no other document has; it is read
+    anew. The store has no checksums of contents: of a document whose row is gone nobody knows which file was its own.
 
     Args:
         old: The damaged database, read-only.
@@ -112,38 +118,65 @@ class _Rebuilding:
                     "corpora", {**row, **made_by, "embedder_name": named.get(embedder) or name_of(embedder), **times}
                 )
 
-    def add_documents(
-        self, stored: Mapping[tuple[str, str, str], DocumentRecord], contents: Mapping[str, set[str]]
-    ) -> None:
+    def add_documents(self, stored: Mapping[_Key, DocumentRecord], contents: Mapping[str, set[str]]) -> None:
         """Adds the documents, each with its content."""
         corpora = {tuple(row) for row in self._new.execute("SELECT tenant, corpus_id FROM corpora")}
-        intact: list[Row] = []
-        damaged: list[Row] = []
-        for row in salvaged(self._old, "documents"):
-            (intact if self._is_intact("documents", row) else damaged).append(row)
+        intact, damaged = self._rightly_named(stored)
         used = {(row["tenant"], row["sha256"]) for row in intact}
-        there = set()
-        for row in intact:
-            there.add((row["tenant"], row["corpus_id"], row["document_id"]))
-            self._revision = max(self._revision, row["revision"])
+        there = {_key(row) for row in intact}
+        self._revision = max((row["revision"] for row in intact), default=0)
+        losses: list[Row] = []
         for row in damaged:
-            key = (row["tenant"], row["corpus_id"], row["document_id"])
-            restored = None if key in there else _restored(row, stored.get(key), contents, used)
+            key = _key(row)
+            if key in there:
+                continue
+            restored = _restored(row, stored.get(key), contents, used)
             if restored is None or key[:2] not in corpora:
-                if key not in there:
-                    self._report.lost.append(f"a document whose row is damaged; its id may be {row['document_id']!r}")
+                losses.append(row)
                 continue
             self._report.restored.append(names.document_name(key[1], key[2]))
             there.add(key)
             self._revision += 1
             intact.append({**restored, "revision": self._revision})
         for row in intact:
-            if (row["tenant"], row["corpus_id"]) in corpora:
+            if _key(row)[:2] in corpora:
                 self._insert("documents", row)
-        for tenant, corpus, document in sorted(stored.keys() - there):
-            if (tenant, corpus) in corpora:
-                self._report.lost.append(names.document_name(corpus, document))
+        self._name_losses(losses, {key for key in stored.keys() - there if key[:2] in corpora}, contents)
         self._new.execute("UPDATE settings SET value = max(value, ?) WHERE key = 'revision'", [self._revision])
+
+    def _rightly_named(self, stored: Mapping[_Key, DocumentRecord]) -> tuple[list[Row], list[Row]]:
+        """The rows that are as they were written, those with nothing but their name damaged too; and the others."""
+        intact: list[Row] = []
+        wrong: list[Row] = []
+        for row in salvaged(self._old, "documents"):
+            (intact if self._is_intact("documents", row) else wrong).append(row)
+        strays = set(stored) - {_key(row) for row in intact}
+        damaged = []
+        for row in wrong:
+            others = () if _key(row) in strays else sorted(strays)  # what the store knows by its name has its own
+            named = ({**row, **dict(zip(_KEY, stray, strict=True))} for stray in others)
+            meant = next((each for each in named if self._is_intact("documents", each)), None)
+            if meant is None:
+                damaged.append(row)
+                continue
+            strays.discard(_key(meant))
+            intact.append(meant)
+            self._report.restored.append(names.document_name(meant["corpus_id"], meant["document_id"]))
+        return intact, damaged
+
+    def _name_losses(self, rows: Iterable[Row], strays: set[_Key], contents: Mapping[str, set[str]]) -> None:
+        """Says what is lost: damaged rows, and documents of the store that have none. A pair that may be one is."""
+        for row in rows:
+            near = [stray for stray in strays if stray[:2] == _key(row)[:2] and _is_near(stray[2], row["document_id"])]
+            if len(near) == 1:
+                strays.discard(near[0])
+                what = names.document_name(near[0][1], near[0][2])
+            else:
+                what = f"a document whose row is damaged; its id may be {row['document_id']!r}"
+            self._report.lost.append(what)
+            if row["sha256"] in contents.get(row["tenant"], ()):
+                self._report.lost_contents[what] = row["sha256"]
+        self._report.lost += [names.document_name(corpus, document) for _, corpus, document in sorted(strays)]
 
     def _is_intact(self, table: str, row: Row) -> bool:
         sealed = columns_of(self._old, table).sealed
@@ -155,6 +188,13 @@ class _Rebuilding:
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 (names of the table's own)
         self._new.execute(sql, [row[name] for name in columns])
+
+
+_KEY = ("tenant", "corpus_id", "document_id")
+
+
+def _key(row: Row) -> _Key:
+    return row["tenant"], row["corpus_id"], row["document_id"]
 
 
 def _restored(
@@ -184,12 +224,14 @@ def _content(row: Row, contents: Mapping[str, set[str]], used: set[tuple[str, st
     if named in there:
         return str(named)
     free = [sha256 for sha256 in there if (row["tenant"], sha256) not in used]
-    near = [sha256 for sha256 in free if len(sha256) == len(named) and _distance(sha256, named) <= _NAME_DISTANCE]
+    near = [sha256 for sha256 in free if _is_near(sha256, named)]
     return near[0] if len(near) == 1 else None
 
 
-def _distance(one: str, other: str) -> int:
-    return sum(a != b for a, b in zip(one, other, strict=True))
+def _is_near(name: str, damaged: object) -> bool:
+    if not isinstance(damaged, str) or len(damaged) != len(name):
+        return False
+    return sum(a != b for a, b in zip(name, damaged, strict=True)) <= _NAME_DISTANCE
 
 
 def _is_labels(text: object) -> bool:

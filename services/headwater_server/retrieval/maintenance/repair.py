@@ -51,6 +51,8 @@ class RepairReport:
     """What the catalog says again, from the store's copy of it."""
     lost: list[str] = field(default_factory=list)
     """What could not be kept."""
+    lost_bytes: dict[str, Path] = field(default_factory=dict)
+    """Of what is lost, where its bytes are set aside, if that is known."""
     set_aside: Path | None = None
     """Where what was taken out of use is."""
 
@@ -115,6 +117,8 @@ def _repair_catalog(layout: Layout, aside: Path, report: RepairReport) -> None:
     report.lost += rebuilt.lost
     _replace(layout.catalog, new, aside)
     _keep_unreferenced(layout, aside)
+    named = {what: aside / sha256 for what, sha256 in rebuilt.lost_contents.items()}
+    report.lost_bytes |= {what: path for what, path in named.items() if path.exists()}
 
 
 def _of_store(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from headwater_server.retrieval.parsing.delimited_dialect import Dialect
 from headwater_server.retrieval.parsing.errors import DocumentTooLargeError
 
-_MAX_COLUMNS = 16_384  # as many as a sheet of a workbook has
+MAX_COLUMNS = 16_384  # as many as a sheet of a workbook has
 _LONG_LINE = 100_000
 _MAX_LINES_A_ROW = 2000
 _MAX_BROKEN_ROWS = 100
@@ -81,8 +81,8 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._again.popleft() if self._again else next(self._lines)
-        if len(line) > _LONG_LINE and line.count(self._delimiter) >= _MAX_COLUMNS:
-            raise DocumentTooLargeError(f"the table has a row of more than {_MAX_COLUMNS:,} columns")
+        if len(line) > _LONG_LINE and line.count(self._delimiter) >= MAX_COLUMNS:
+            raise DocumentTooLargeError(f"the table has a row of more than {MAX_COLUMNS:,} columns")
         self._row.append(line)
         if len(self._row) > _MAX_LINES_A_ROW:
             raise csv.Error("the row has no end")

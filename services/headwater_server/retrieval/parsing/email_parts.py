@@ -8,7 +8,7 @@ from email.message import Message
 from headwater_server.retrieval.parsing.email_headers import decode_words
 from headwater_server.retrieval.parsing.errors import DocumentTooLargeError
 
-_MAX_PARTS = 2000
+MAX_PARTS = 2000
 _TEXT_TYPES = {"text/plain", "text/html", "text/markdown", "text/enriched"}
 
 
@@ -19,7 +19,7 @@ def readable_parts(message: Message) -> Iterator[Message]:
         DocumentTooLargeError: There are too many parts.
     """
     waiting = [message]
-    for _ in range(_MAX_PARTS):
+    for _ in range(MAX_PARTS):
         if not waiting:
             return
         part = waiting.pop()
@@ -31,7 +31,7 @@ def readable_parts(message: Message) -> Iterator[Message]:
         if part.get_content_subtype() == "alternative":
             chosen = _best(chosen)
         waiting += reversed(chosen)
-    raise DocumentTooLargeError(f"the message has more than {_MAX_PARTS:,} parts")
+    raise DocumentTooLargeError(f"the message has more than {MAX_PARTS:,} parts")
 
 
 def _best(alternatives: list[Message]) -> list[Message]:

@@ -1,4 +1,9 @@
-"""EPUB books."""
+"""EPUB books.
+
+Read here rather than by a library: a book is a ZIP archive of HTML pages and an XML file with their order, all of which
+are read here already, and within limits. The library that there is (ebooklib) is under the AGPL, and leaves the
+text of the pages to its caller.
+"""
 
 from __future__ import annotations
 

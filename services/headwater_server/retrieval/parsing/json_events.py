@@ -34,6 +34,8 @@ _TOKEN = re.compile(
     re.X | re.S,
 )
 _SKIPPED = re.compile(_SPACE, re.X | re.S)
+# A character beyond the first 65,536 is written as two escapes, which make one character.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.S)
 _CLOSING = {"[": "]", "{": "}"}
 
 
@@ -85,6 +87,28 @@ def read_events(text: str) -> Iterator[Event]:
             yield Event("key" if grammar.is_after_key else "value", said, start, position)
         elif kind != "separator":
             yield Event("open" if kind == "open" else "close", token, start, position)
+
+
+def string_places(written: str, *, every: int) -> Iterator[tuple[int, int]]:
+    """Yield where in a string, as it is written with its quotes, each so-many-th character of what it says stands.
+
+    Yields:
+        (position in what it says, position in what is written), from `every` on.
+    """
+    end = len(written) - 1
+    said, at, wanted = 0, 1, every
+    for escape in (*_ESCAPE.finditer(written, 1, end), None):
+        start = escape.start() if escape else end
+        while said + start - at > wanted:
+            yield wanted, at + wanted - said
+            wanted += every
+        said += start - at
+        if escape:
+            if said == wanted:
+                yield said, start
+                wanted += every
+            said += 1
+            at = escape.end()
 
 
 class _Grammar:

@@ -25,7 +25,7 @@ def parse_json(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     """
     text, positions = _text_and_positions(file)
     limits.check_characters(len(text))
-    writer = ValueWriter(positions, limits=limits)
+    writer = ValueWriter(positions, limits=limits, written=text if positions.unit == "byte" else "")
     title = _Title()
     try:
         for event in read_events(text):

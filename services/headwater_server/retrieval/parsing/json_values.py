@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headwater_server.retrieval.model import Block
-from headwater_server.retrieval.parsing.json_events import Event
+from headwater_server.retrieval.parsing.json_events import Event, string_places
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.line_buffer import LineBuffer
 from headwater_server.retrieval.parsing.positions import Positions
@@ -15,6 +16,10 @@ _LONGEST_PATH = 200
 _LONGEST_KEY = 60
 _LONGEST_ARRAY_LINE = 120
 _LONG_SCALAR = 60
+
+# A string that is longer is located piece by piece, since passages are cut out of it.
+_LONG_STRING = 600
+_PIECE = 200
 
 # A block ends where a record begins, once it is worth a passage; sooner or later it ends anywhere.
 _BLOCK_BEFORE_RECORD = 300
@@ -36,10 +41,17 @@ class _Open:
 
 
 class ValueWriter:
-    """Turns events into blocks; `blocks` are those that are complete."""
+    """Turns events into blocks; `blocks` are those that are complete.
 
-    def __init__(self, positions: Positions, *, limits: ParseLimits) -> None:
+    Args:
+        positions: Counts along the JSON text.
+        limits: What it may cost.
+        written: The JSON text, where what is counted tells the parts of a long string apart; else empty.
+    """
+
+    def __init__(self, positions: Positions, *, limits: ParseLimits, written: str = "") -> None:
         self.blocks: list[Block] = []
+        self._written = written
         self._positions = positions
         self._limits = limits
         self._buffer = LineBuffer()
@@ -95,10 +107,10 @@ class ValueWriter:
         value = clean(event.text)
         if parent is None or not parent.is_array:
             start = parent.start if parent else event.start
-            self._write(_labelled(self._path(shorten=False), value), start, event.end)
+            self._write(_labelled(self._path(shorten=False), value), start, event.end, self._places(event, value))
         elif len(value) > _LONG_SCALAR or "\n" in value:
             self._end_line()
-            self._write(_labelled(parent.path, value), event.start, event.end)
+            self._write(_labelled(parent.path, value), event.start, event.end, self._places(event, value))
         else:
             if self._scalars_length + len(value) > _LONGEST_ARRAY_LINE:
                 self._end_line()
@@ -127,13 +139,26 @@ class ValueWriter:
             path = f"{parent.path}.{key}" if parent.path else key
         return path if not shorten or len(path) <= _LONGEST_PATH else f"…{path[-_LONGEST_PATH:]}"
 
-    def _write(self, text: str, start: int, end: int) -> None:
+    def _places(self, event: Event, value: str) -> list[tuple[int, int]]:
+        """Return where parts of a long string stand: (characters that are left of it, place in the JSON text)."""
+        written = self._written[event.start : event.end]
+        if len(value) <= _LONG_STRING or not written.startswith('"') or value != event.text:
+            return []
+        return [(len(value) - said, event.start + at) for said, at in string_places(written, every=_PIECE)]
+
+    def _write(self, text: str, start: int, end: int, places: Sequence[tuple[int, int]] = ()) -> None:
         if self._length >= _BLOCK_ANYWHERE:
             self._end_block()
         if self._ends_record and self._length:
             self._buffer.add("", ())
         self._ends_record = False
-        self._buffer.add(text, [(0, *self._positions.span(start, end))])
+        kept = len(text.rstrip())
+        starts = [(0, start), *((len(text) - left, place) for left, place in places if len(text) - left < kept)]
+        ends = [*(place for _, place in starts[1:]), end]
+        self._buffer.add(
+            text,
+            [(offset, *self._positions.span(at, until)) for (offset, at), until in zip(starts, ends, strict=True)],
+        )
         self._length += len(text) + 1
         self._total += len(text) + 1
         self._limits.check_characters(self._total)

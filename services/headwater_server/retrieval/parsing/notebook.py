@@ -17,7 +17,7 @@ from headwater_server.retrieval.parsing.text import choose_title, clean, decode
 
 # The library makes some 100 bytes of every value and bracket; a notebook has few of them, and long.
 _MAX_VALUES = 2_000_000
-_MAX_CELLS = 100_000
+MAX_CELLS = 100_000
 _DEEPEST_HEADING = 6
 
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -34,8 +34,8 @@ def parse_notebook(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     blocks: list[Block] = []
     characters = 0
     for number, cell in enumerate(_cells(notebook), start=1):
-        if number > _MAX_CELLS:
-            raise DocumentTooLargeError(f"the notebook has more than {_MAX_CELLS:,} cells")
+        if number > MAX_CELLS:
+            raise DocumentTooLargeError(f"the notebook has more than {MAX_CELLS:,} cells")
         for block in _read_cell(cell, number, limits):
             characters += len(block.text)
             limits.check_characters(characters)

@@ -24,7 +24,7 @@ from headwater_server.retrieval.parsing.rtf_tokens import (
     read_tokens,
 )
 
-_MAX_DEPTH = 2000
+MAX_DEPTH = 2000
 _MAX_TABLE_ENTRIES = 100_000
 _HEADING_NAME = re.compile(r"(?:heading|title)[ ]?([1-9])?", re.I)
 _OFF = 0
@@ -93,8 +93,8 @@ class RtfReader:
         yield from self._paragraphs.finish()
 
     def _begin_group(self) -> None:
-        if len(self._outer) >= _MAX_DEPTH:
-            raise DocumentTooLargeError(f"the document nests groups deeper than {_MAX_DEPTH:,}")
+        if len(self._outer) >= MAX_DEPTH:
+            raise DocumentTooLargeError(f"the document nests groups deeper than {MAX_DEPTH:,}")
         self._outer.append(self._group)
         self._group = replace(self._group)
         self._skip = 0

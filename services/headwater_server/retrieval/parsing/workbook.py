@@ -1,4 +1,9 @@
-"""Excel workbooks (XLSX)."""
+"""Excel workbooks (XLSX).
+
+Read here rather than by a library. openpyxl unpacks the strings that cells share, and what it knows of a sheet, without
+a bound, and gives numbers as they are stored, not as their cells show them; calamine makes a grid of a sheet, of
+billions of cells where two stand in its far corners.
+"""
 
 from __future__ import annotations
 

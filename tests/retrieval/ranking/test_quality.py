@@ -1,0 +1,45 @@
+"""The store ranks at least as well as it is said to, on the two collections whose judgements are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from benchmarks.retrieval_quality import Collection, fill, judged, read, searching
+from headwater_server.retrieval.embedding import MiniLmEmbedder
+from headwater_server.retrieval.store.embedded import EmbeddedStore
+from headwater_server.retrieval.store.protocol import SearchMode
+
+SHARED = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).parents[4] / "shared")) / "data"
+LEAST = {"cranfield": 0.42, "cisi": 0.46}
+"""nDCG@10 of hybrid search."""
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def collections() -> Mapping[str, Collection]:
+    """Both, their passages embedded side by side: that is nearly all of the time this takes."""
+    for name in LEAST:
+        if not (SHARED / name / "corpus.jsonl").is_file():
+            if os.environ.get("CI"):
+                pytest.fail(f"{SHARED / name} is not there; HEADWATER_SHARED says where the shared data are")
+            pytest.skip(f"{SHARED / name} is not there")
+    with ThreadPoolExecutor(len(LEAST)) as pool:
+        read_all = pool.map(lambda name: read(SHARED / name, MiniLmEmbedder()), LEAST)
+        return dict(zip(LEAST, read_all, strict=True))
+
+
+@pytest.mark.parametrize("name", LEAST)
+async def test_hybrid_search_ranks_as_well_as_is_said(
+    name: str, collections: Mapping[str, Collection], tmp_path: Path
+) -> None:
+    collection = collections[name]
+    async with EmbeddedStore.open(tmp_path) as store:
+        await fill(store, collection)
+        ndcg, _ = await judged(collection, searching(store, collection), SearchMode.HYBRID)
+    assert ndcg >= LEAST[name]
