@@ -22,7 +22,7 @@ has_npm := $(shell command -v node >/dev/null && command -v npm)
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
 venv: $(venv) ## Make .venv: Headwater (.venv/bin/headwater), its tests' and its checks' tools
@@ -66,6 +66,8 @@ endif
 check-generated: $(tools) $(venv)
 	@.venv/bin/python scripts/settings_docs.py --check && echo "docs/settings.md: in step with the settings"
 	@.venv/bin/python scripts/retrieval_docs.py --check && echo "docs/retrieval.md: in step with the figures"
+	@.venv/bin/python scripts/formats_docs.py --check && echo "docs/retrieval.md: in step with the formats"
+	@.venv/bin/python scripts/benchmarks_docs.py --check && echo "docs/benchmarks.md: in step with the figures"
 	@.venv/bin/python scripts/faults_docs.py --check && echo "docs/faults.md: in step with the figures"
 	@.venv-generate/bin/python scripts/generate.py --check \
 		&& echo "clients/python: headwater/v1 and buf/validate are what the protos generate"
@@ -81,13 +83,21 @@ generate: $(tools) $(venv) ## Generate the code of the protos, in every language
 bench: $(venv) ## Run the benchmarks in short form; BENCHMARKS="embedding" runs some of them
 	@.venv/bin/python -m benchmarks $(BENCHMARKS)
 
+.PHONY: bench-smoke
+bench-smoke: $(venv) ## Notice in half a minute what has made relaying far dearer, by CPU as a ratio, in one run
+	@.venv/bin/python -m benchmarks.smoke
+
 .PHONY: faults
 faults: $(venv) ## Kill servers in the middle of imports and of answers, cut their power, and more; SEED=… repeats a run's choices
-	@.venv/bin/python -m tests.faults.import_kills --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED))
-	@.venv/bin/python -m tests.power_loss --cuts $(or $(CUTS),100) $(if $(SEED),--seed $(SEED))
-	@.venv/bin/python -m tests.faults.answers.long $(if $(ANSWERS),--answers $(ANSWERS)) $(if $(SEED),--seed $(SEED))
-	@.venv/bin/python -m tests.malformed --calls $(or $(CALLS),100000) --parsers $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
-	@.venv/bin/python scripts/faults_docs.py
+	@failed=0; run() { .venv/bin/python -m "$$@" $(if $(SEED),--seed $(SEED)) || failed=1; }; \
+	run tests.faults.import_kills --kills $(or $(KILLS),100); \
+	run tests.power_loss --cuts $(or $(CUTS),100); \
+	run tests.faults.answers.long $(if $(ANSWERS),--answers $(ANSWERS)); \
+	run tests.malformed --calls $(or $(CALLS),100000) --parsers $(or $(INPUTS),1000000); \
+	run tests.tenants --operations $(or $(OPERATIONS),100000); \
+	run tests.faults.canaries; \
+	.venv/bin/python scripts/faults_docs.py || failed=1; \
+	exit $$failed
 
 .PHONY: lock
 lock: $(uv) ## Write requirements.lock anew from pyproject.toml; LOCK=--upgrade takes newer versions

@@ -36,6 +36,9 @@ PROGRAMS = {
     "relay-burst": Program(
         "benchmarks.relay", ("--burst", "--rounds", "2", "--streams", "16", "--tokens", "2000"), prints_markdown=True
     ),
+    "streaming": Program(
+        "benchmarks.streaming", ("hop", "log", "cancel", "memory", "imports", "--rounds", "1"), prints_markdown=True
+    ),
     "overload": Program("benchmarks.overload", prints_markdown=True),
     "embedding": Program("benchmarks.embedding", ("--passages", "50", "--rounds", "3")),
     "extractive": Program("benchmarks.extractive"),

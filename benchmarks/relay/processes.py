@@ -64,6 +64,8 @@ def server(command: Sequence[str], *, cwd: Path, log: Path) -> Iterator[Server]:
             print(f"{command[0]} did not end within {_STOP_SECONDS:.0f} s; killed")
         finally:
             _kill_group(process)
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _ready_address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -19,34 +19,46 @@ type summary struct {
 	Hinted   int      `json:"hinted"`
 	Refuse50 float64  `json:"refuse_p50_ms"`
 	Refuse99 float64  `json:"refuse_p99_ms"`
+	GivenUp  int      `json:"given_up"`
+	Closed   int      `json:"closed"`
+	Close50  float64  `json:"close_p50_ms"`
+	Close99  float64  `json:"close_p99_ms"`
 	Problems []string `json:"problems"`
 }
 
 const shownProblems = 5
 
-func summarize(results []result) summary {
+func summarize(results []*said) summary {
 	total := summary{Streams: len(results), Problems: []string{}}
-	var first, tokens, refusals []time.Duration
-	for _, result := range results {
-		total.Tokens += len(result.latencies)
-		total.Messages += result.messages
-		tokens = append(tokens, result.latencies...)
-		if result.err == nil {
+	var first, tokens, refusals, closings []time.Duration
+	for _, said := range results {
+		total.Tokens += len(said.latencies)
+		total.Messages += said.messages
+		tokens = append(tokens, said.latencies...)
+		if said.gaveUp.Load() > 0 {
+			total.GivenUp++
+		}
+		if said.closed > 0 {
+			total.Closed++
+			closings = append(closings, said.closed)
+		}
+		if said.err == nil {
 			total.Right++
-			first = append(first, result.addedFirst)
-		} else if result.refusal != nil {
+			first = append(first, said.addedFirst)
+		} else if said.refusal != nil {
 			total.Refused++
-			refusals = append(refusals, result.refusal.after)
-			if result.refusal.hinted {
+			refusals = append(refusals, said.refusal.after)
+			if said.refusal.hinted {
 				total.Hinted++
 			}
 		} else if len(total.Problems) < shownProblems {
-			total.Problems = append(total.Problems, result.err.Error())
+			total.Problems = append(total.Problems, said.err.Error())
 		}
 	}
 	total.First50, total.First99 = percentile(first, 50), percentile(first, 99)
 	total.Token50, total.Token99 = percentile(tokens, 50), percentile(tokens, 99)
 	total.Refuse50, total.Refuse99 = percentile(refusals, 50), percentile(refusals, 99)
+	total.Close50, total.Close99 = percentile(closings, 50), percentile(closings, 99)
 	return total
 }
 

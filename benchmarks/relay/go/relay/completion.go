@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+
+	headwaterv1 "github.com/headwater/headwater/clients/go/headwater/v1"
 )
 
 type message struct {
@@ -38,21 +41,63 @@ type completion struct {
 	} `json:"usage"`
 }
 
+// completions is an OpenAI-compatible server.
+type completions struct {
+	url    string
+	client *http.Client
+}
+
 // errTruncated says that the upstream's stream ended without its own end.
 var errTruncated = errors.New("the upstream's stream ended before [DONE]")
 
-// ask hands each event of the upstream's answer to take, up to [DONE].
-func ask(ctx context.Context, client *http.Client, url string, asked question, take func(*completion) error) error {
-	body, err := json.Marshal(asked)
+func (a *answer) question() question {
+	var prompt strings.Builder
+	for _, source := range a.whole.Sources {
+		prompt.WriteString("[" + source.Id + "] " + source.Content + "\n\n")
+	}
+	prompt.WriteString(a.whole.Prompt)
+	return question{
+		Model:         a.model,
+		Messages:      []message{{Role: "user", Content: prompt.String()}},
+		Stream:        true,
+		StreamOptions: map[string]bool{"include_usage": true},
+	}
+}
+
+func (a *answer) take(event *completion) error {
+	a.whole.ModelVersion = event.Model
+	if event.Usage != nil {
+		a.whole.Usage = &headwaterv1.Usage{
+			InputTokens:  &event.Usage.PromptTokens,
+			OutputTokens: &event.Usage.CompletionTokens,
+			Origin:       headwaterv1.UsageOrigin_USAGE_ORIGIN_REPORTED,
+		}
+	}
+	for _, choice := range event.Choices {
+		if choice.FinishReason == "stop" {
+			a.whole.FinishReason = headwaterv1.FinishReason_FINISH_REASON_STOP
+		}
+		if choice.Delta.Content == "" {
+			continue
+		}
+		if err := a.say(choice.Delta.Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *completions) speak(ctx context.Context, answer *answer) error {
+	body, err := json.Marshal(answer.question())
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/chat/completions", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
+	response, err := c.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -74,7 +119,7 @@ func ask(ctx context.Context, client *http.Client, url string, asked question, t
 		if err := json.Unmarshal(data, &event); err != nil {
 			return err
 		}
-		if err := take(&event); err != nil {
+		if err := answer.take(&event); err != nil {
 			return err
 		}
 	}

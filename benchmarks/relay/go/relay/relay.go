@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"hash/crc32"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -18,11 +18,16 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// relay answers by asking the upstream, without grounding or with the caller's own sources.
+// source is where answers come from.
+type source interface {
+	// speak hands what is said to the answer, and returns when that is all.
+	speak(ctx context.Context, answer *answer) error
+}
+
+// relay answers by asking its source, without grounding or with the caller's own sources.
 type relay struct {
 	headwaterv1.UnimplementedAnswerServiceServer
-	url    string
-	client *http.Client
+	source source
 }
 
 func (r *relay) StreamAnswer(
@@ -32,7 +37,7 @@ func (r *relay) StreamAnswer(
 	if err := answer.begin(); err != nil {
 		return err
 	}
-	if err := ask(stream.Context(), r.client, r.url, answer.question(), answer.take); err != nil {
+	if err := r.source.speak(stream.Context(), answer); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
 	return answer.end()
@@ -67,20 +72,6 @@ func newAnswer(
 	return &answer{stream: stream, whole: whole, model: model}
 }
 
-func (a *answer) question() question {
-	var prompt strings.Builder
-	for _, source := range a.whole.Sources {
-		prompt.WriteString("[" + source.Id + "] " + source.Content + "\n\n")
-	}
-	prompt.WriteString(a.whole.Prompt)
-	return question{
-		Model:         a.model,
-		Messages:      []message{{Role: "user", Content: prompt.String()}},
-		Stream:        true,
-		StreamOptions: map[string]bool{"include_usage": true},
-	}
-}
-
 func (a *answer) send(chunk *headwaterv1.AnswerChunk) error {
 	a.whole.LastSequence++
 	chunk.Sequence = a.whole.LastSequence
@@ -98,29 +89,11 @@ func (a *answer) begin() error {
 	return a.send(&headwaterv1.AnswerChunk{Event: &headwaterv1.AnswerChunk_Retrieved{Retrieved: retrieved}})
 }
 
-func (a *answer) take(event *completion) error {
-	a.whole.ModelVersion = event.Model
-	if event.Usage != nil {
-		a.whole.Usage = &headwaterv1.Usage{
-			InputTokens:  &event.Usage.PromptTokens,
-			OutputTokens: &event.Usage.CompletionTokens,
-			Origin:       headwaterv1.UsageOrigin_USAGE_ORIGIN_REPORTED,
-		}
-	}
-	for _, choice := range event.Choices {
-		if choice.FinishReason == "stop" {
-			a.whole.FinishReason = headwaterv1.FinishReason_FINISH_REASON_STOP
-		}
-		if choice.Delta.Content == "" {
-			continue
-		}
-		delta := &headwaterv1.TextDelta{Text: choice.Delta.Content, OffsetBytes: int32(a.text.Len())}
-		a.text.WriteString(choice.Delta.Content)
-		if err := a.send(&headwaterv1.AnswerChunk{Event: &headwaterv1.AnswerChunk_Text{Text: delta}}); err != nil {
-			return err
-		}
-	}
-	return nil
+// say hands a piece of text on.
+func (a *answer) say(text string) error {
+	delta := &headwaterv1.TextDelta{Text: text, OffsetBytes: int32(a.text.Len())}
+	a.text.WriteString(text)
+	return a.send(&headwaterv1.AnswerChunk{Event: &headwaterv1.AnswerChunk_Text{Text: delta}})
 }
 
 func (a *answer) end() error {

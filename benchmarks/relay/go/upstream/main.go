@@ -1,11 +1,11 @@
-// Command upstream is a server with OpenAI's chat completions that says tokens at an exact pace.
+// Command upstream is a model that says tokens at an exact pace, over OpenAI's chat completions or as an AssistantService.
 //
-// The model is `paced-N` (N tokens: one after 50 ms, then one each 20 ms) or `burst-N` (N tokens as fast as they are read).
+// The model is `paced-N` (N tokens: one after 50 ms, then one each 20 ms), `burst-N` (N tokens as fast as they are read) or `held-N` (as
+// paced-N, but it never ends).
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,7 +16,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headwater/headwater/benchmarks/relay/go/token"
+	"google.golang.org/grpc"
+
+	headwaterv1 "github.com/headwater/headwater/clients/go/headwater/v1"
 )
 
 const (
@@ -26,89 +28,58 @@ const (
 
 func main() {
 	address := flag.String("address", "127.0.0.1:0", "where to listen")
+	asAssistant := flag.Bool("assistant", false, "serve headwater.v1.AssistantService in place of HTTP")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *address)
 	if err != nil {
 		log.Fatalf("listening: %v", err)
 	}
-	http.HandleFunc("POST /v1/chat/completions", complete)
 	fmt.Printf("ready %s\n", listener.Addr())
+	if *asAssistant {
+		server := grpc.NewServer()
+		headwaterv1.RegisterAssistantServiceServer(server, &assistant{})
+		registerHealth(server)
+		log.Fatal(server.Serve(listener))
+	}
+	http.HandleFunc("POST /v1/chat/completions", complete)
+	http.HandleFunc("GET /closed", tellClosed)
 	log.Fatal(http.Serve(listener, nil))
 }
 
-func complete(writer http.ResponseWriter, request *http.Request) {
-	arrived := time.Now()
-	var asked struct {
-		Model  string `json:"model"`
-		Stream bool   `json:"stream"`
-	}
-	if err := json.NewDecoder(request.Body).Decode(&asked); err != nil || !asked.Stream {
-		http.Error(writer, "want a JSON document with stream true", http.StatusBadRequest)
-		return
-	}
-	paced, count, err := parseModel(asked.Model)
-	if err != nil {
-		http.Error(writer, err.Error(), http.StatusNotFound)
-		return
-	}
-	writer.Header().Set("Content-Type", "text/event-stream")
-	speech := &speech{writer: writer, control: http.NewResponseController(writer), model: asked.Model, arrived: arrived}
-	if err := speech.say(request.Context(), count, paced); err != nil && request.Context().Err() == nil {
-		log.Printf("saying %s: %v", asked.Model, err)
-	}
+// manner is how a model speaks.
+type manner struct {
+	paced, held bool
+	count       int
 }
 
-func parseModel(model string) (paced bool, count int, err error) {
+func parseModel(model string) (manner, error) {
 	pace, number, _ := strings.Cut(model, "-")
-	count, err = strconv.Atoi(number)
-	if err != nil || count < 0 || count > 99_999 || (pace != "paced" && pace != "burst") {
-		return false, 0, errors.New("the models are paced-N and burst-N")
+	count, err := strconv.Atoi(number)
+	if err != nil || count < 0 || count > 99_999 || (pace != "paced" && pace != "burst" && pace != "held") {
+		return manner{}, errors.New("the models are paced-N, burst-N and held-N")
 	}
-	return pace == "paced", count, nil
+	return manner{paced: pace != "burst", held: pace == "held", count: count}, nil
 }
 
-// speech is one answer as it is said.
-type speech struct {
-	writer  http.ResponseWriter
-	control *http.ResponseController
-	model   string
-	arrived time.Time
+// wait returns when a token is due, counted from 0, of an answer that was asked for at a time.
+func (m manner) wait(ctx context.Context, arrived time.Time, number int) error {
+	if !m.paced {
+		return nil
+	}
+	due := arrived.Add(firstToken + time.Duration(number)*betweenTokens)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(due)):
+		return nil
+	}
 }
 
-func (s *speech) say(ctx context.Context, count int, paced bool) error {
-	for number := range count {
-		if paced {
-			due := s.arrived.Add(firstToken + time.Duration(number)*betweenTokens)
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(time.Until(due)):
-			}
-		}
-		choice := fmt.Sprintf(`{"index":0,"delta":{"content":%q},"finish_reason":null}`, token.Of(number, time.Now()))
-		if err := s.event(choice, "null"); err != nil {
-			return err
-		}
-		if paced {
-			if err := s.control.Flush(); err != nil {
-				return err
-			}
-		}
+// hold returns at once, unless the model never ends; then it waits until nobody listens.
+func (m manner) hold(ctx context.Context) error {
+	if !m.held {
+		return nil
 	}
-	usage := fmt.Sprintf(`{"prompt_tokens":12,"completion_tokens":%d,"total_tokens":%d}`, count, count+12)
-	if err := s.event(`{"index":0,"delta":{},"finish_reason":"stop"}`, "null"); err != nil {
-		return err
-	}
-	if err := s.event("", usage); err != nil {
-		return err
-	}
-	_, err := fmt.Fprint(s.writer, "data: [DONE]\n\n")
-	return err
-}
-
-func (s *speech) event(choice, usage string) error {
-	_, err := fmt.Fprintf(s.writer,
-		`data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":%d,"model":%q,"choices":[%s],"usage":%s}`+"\n\n",
-		s.arrived.Unix(), s.model, choice, usage)
-	return err
+	<-ctx.Done()
+	return ctx.Err()
 }
