@@ -15,8 +15,9 @@ from tests.faults.answers.deployment import ONE, THREE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by /proc, and limits them by prlimit")
 
-STORM_SECONDS = 35.0
-"""After which no further answer of a storm begins, on a machine that is slower than it should be."""
+STORM_SECONDS = 90.0
+"""After which no further answer of a storm begins, on a machine that is slower than it should be: two cores under a
+load of four make more than half of them in this time."""
 
 
 @pytest.fixture
@@ -33,20 +34,30 @@ def storm(arrangement: str, *, answers: int, seed: int, faults: tuple[str, ...])
     )
 
 
-@pytest.mark.parametrize(("arrangement", "answers"), [(ONE, 320), (THREE, 260)])
+def made(wanted: driver.Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> driver.Report:
+    """Runs a storm, and says how much of it there was time for: half of it at least."""
+    report = asyncio.run(driver.run(wanted, folder))
+    with capsys.disabled():
+        print(f" {report.answers} of {wanted.answers} answers in {report.seconds:g} s", end="")  # noqa: T201 (told)
+    assert report.answers >= wanted.answers / 2, "there was time for less than half of the storm"
+    return report
+
+
+@pytest.mark.parametrize(("arrangement", "answers"), [(ONE, 340), (THREE, 260)])
 def test_no_answer_is_lost_doubled_or_invented_in_a_storm(
-    arrangement: str, answers: int, seed: int, tmp_path: Path
+    arrangement: str, answers: int, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = storm(arrangement, answers=answers, seed=seed, faults=(*KINDS, "provider", "cancel"))
-    report = asyncio.run(driver.run(wanted, tmp_path))
-    assert report.answers
-    assert report.faults
+    assert made(wanted, tmp_path, capsys).faults
 
 
-def test_every_failure_of_a_provider_ends_as_what_it_is(seed: int, tmp_path: Path) -> None:
+def test_every_failure_of_a_provider_ends_as_what_it_is(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wanted = storm(ONE, answers=400, seed=seed, faults=("provider", "cancel"))
-    report = asyncio.run(driver.run(wanted, tmp_path))
+    report = made(wanted, tmp_path, capsys)
     assert sum(count for ending, count in report.endings.items() if ending.startswith("FAILED"))
+    assert not report.given_up, "the client had nothing to give up for"
 
 
 def test_fifty_callers_with_one_request_id_have_one_answer_and_one_upstream_call(seed: int, tmp_path: Path) -> None:

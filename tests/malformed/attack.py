@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ class Damage:
 
     seen: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    """How much was done, by what."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """How the malformed calls ended."""
 
 
 @contextmanager
@@ -37,6 +42,7 @@ def under_watch(folder: Path, damage: Damage) -> Iterator[Attacked]:
             yield server
             _hear(witness.stop(), damage)
         damage.seen.append(str(server))
+        damage.counted["growth_mib"] = max(0, server.peak - server.baseline) >> 20
         if server.peak - server.baseline > MAX_GROWTH_BYTES:
             damage.wrong.append(f"the server took {server.peak - server.baseline} bytes more than before")
         if not server.alive:
@@ -46,6 +52,7 @@ def under_watch(folder: Path, damage: Damage) -> Iterator[Attacked]:
 
 def _hear(testimony: Testimony, damage: Damage) -> None:
     damage.seen.append(str(testimony))
+    damage.counted["answers_beside"] += testimony.answers
     damage.wrong += [f"the caller beside the attack: {fault}" for fault in testimony.faults]
     if not testimony.answers:
         damage.wrong.append("the caller beside the attack had no answer")
@@ -55,6 +62,9 @@ async def malformed_calls(server: Attacked, count: int, *, seed: int, damage: Da
     """Makes so many malformed calls."""
     report = await calls.run(server.target, range(count), seed=seed, token=HOSTILE_TOKEN)
     damage.seen.append(str(report))
+    damage.counted["calls"] += report.calls
+    for (_, code), times in report.outcomes.items():
+        damage.outcomes[code] += times
     damage.wrong += report.wrong
 
 
@@ -72,6 +82,7 @@ async def odd_frames(server: Attacked, *, seed: int, damage: Damage) -> int:
 
     await asyncio.gather(*map(send, all_of_them))
     damage.seen.append(f"{len(all_of_them)} odd calls and connections")
+    damage.counted["oddities"] += len(all_of_them)
     return len(all_of_them)
 
 
@@ -82,4 +93,5 @@ async def floods(server: Attacked, count: int, *, damage: Damage) -> int:
         sent[flood.__name__] = await flood(server.target, HOSTILE_TOKEN, count)
     told = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sent.items())
     damage.seen.append(f"floods: {told}")
+    damage.counted["flood_frames"] += sum(sent.values())
     return sum(sent.values())

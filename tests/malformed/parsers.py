@@ -186,6 +186,7 @@ def run(count: int, *, seed: int, damage: Damage) -> None:
             except Exception as error:  # whatever it is, it is a finding
                 damage.wrong.append(f"input {number} of {parser.__name__}: {error!r}")
     damage.seen.append(f"{count} inputs to {len(PARSERS)} parsers")
+    damage.counted["inputs"] += count
 
 
 def _failure_of(work: Callable[[], object]) -> Exception | None:

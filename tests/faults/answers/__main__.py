@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.answers import driver, scenarios, zombies
 from tests.faults.answers.chaos import KINDS
-from tests.faults.answers.deployment import ONE, THREE
+from tests.faults.answers.deployment import ONE, PROCESSES, THREE
 from tests.faults.answers.life import BrokenPromise
 
 _ALL = (*KINDS, "provider", "cancel")
@@ -26,10 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", choices=_SCENARIOS, default="storm")
     parser.add_argument("--answers", type=int, default=1000, help="how many answers, of a storm")
-    parser.add_argument("--arrangement", choices=(ONE, THREE), default=ONE, help="of a storm")
+    parser.add_argument("--arrangement", choices=(ONE, THREE, PROCESSES), default=ONE, help="of a storm")
     parser.add_argument("--faults", default=",".join(_ALL), help="of a storm: some of " + ", ".join(_ALL))
     parser.add_argument("--at-once", type=int, default=24, help="how many answers of a storm, or streams, run at once")
     parser.add_argument("--rounds", type=int, default=20, help="how often, in every other scenario")
+    parser.add_argument("--no-going-on", action="store_true", help="of rolling: with an assistant that cannot go on")
     parser.add_argument("--seed", type=int, default=None, help="by default a random one, which is printed")
     parser.add_argument("--keep", type=Path, default=None, help="an empty folder for the servers' data and logs")
     arguments = parser.parse_args()
@@ -51,7 +52,8 @@ async def _run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         case "races":
             return dict(await scenarios.races(rounds, seed=seed, folder=folder))
         case "rolling":
-            return dict(await scenarios.rolling(rounds, streams=arguments.at_once, seed=seed, folder=folder))
+            goes_on, streams = not arguments.no_going_on, arguments.at_once
+            return await scenarios.rolling(rounds, streams=streams, seed=seed, folder=folder, goes_on=goes_on)
         case "frozen":
             return dict(await scenarios.frozen(rounds, seed=seed, folder=folder))
         case "zombies":

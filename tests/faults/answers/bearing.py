@@ -10,8 +10,6 @@ from google.rpc import status_pb2
 
 from headwater import (
     CallError,
-    ConnectionFailed,
-    ConnectionLost,
     HeadwaterError,
     Limits,
     NotFound,
@@ -19,6 +17,7 @@ from headwater import (
     ProtocolError,
     ServerDraining,
 )
+from tests.faults.answers.giving_up import Patience
 from tests.faults.answers.life import info_in
 from tests.faults.answers.model import AnswerModel
 from tests.faults.answers.plans import Plan
@@ -57,11 +56,20 @@ async def bear(error: grpc.aio.AioRpcError, model: AnswerModel, view: View, name
         raise model.broken(f"a call ended with {error.code().name} and no reason: {error.details()}")
 
 
-async def bear_client(error: HeadwaterError, model: AnswerModel, view: View, name: str) -> None:
-    """The same for what the client raises."""
+async def bear_client(
+    error: HeadwaterError, model: AnswerModel, view: View, name: str, patience: Patience, *, at: float | None = None
+) -> None:
+    """The same for what the client raises; where it has given up, that is noted, to be judged at the end.
+
+    Args:
+        error: What was raised.
+        model: All that is known of the answer.
+        view: What the caller has of it.
+        name: The answer's name, where the view does not know it.
+        patience: Of the caller.
+        at: When it was raised, by `time.monotonic`; None: now.
+    """
     match error:
-        case ConnectionLost() | ConnectionFailed() | ServerDraining():
-            await asyncio.sleep(0.2)
         case Overloaded() if not view.last_sequence:
             model.trouble["OVERLOADED"] += 1
             await asyncio.sleep(error.retry_after or 0.2)
@@ -69,10 +77,10 @@ async def bear_client(error: HeadwaterError, model: AnswerModel, view: View, nam
             raise Forgotten(view.name or name) from error
         case ProtocolError():
             raise model.broken(f"the client says: {error}") from error
-        case CallError() if error.reason:
+        case CallError() if error.reason and not isinstance(error, ServerDraining):
             view.failed(error.reason, error.metadata)
-        case CallError() if error.code in _CUT_OFF:
-            model.trouble[f"{type(error).__name__} without a reason"] += 1
+        case CallError() if error.code in _CUT_OFF:  # no connection, a broken one, a server that stops
+            patience.is_left_alone(error, at)
             await asyncio.sleep(0.2)
         case _:
             raise model.broken(f"the client raised {error!r}") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -19,6 +21,7 @@ from headwater.v1.answer_pb2 import Answer, AnswerChunk
 from headwater.v1.answer_service_pb2 import GetAnswerRequest, ResumeAnswerRequest
 from headwater.v1.answer_service_pb2_grpc import AnswerServiceStub
 from tests.faults.answers.bearing import Forgotten, arguments_of, bear, bear_client
+from tests.faults.answers.giving_up import Patience
 from tests.faults.answers.life import Ending
 from tests.faults.answers.model import AnswerModel
 from tests.faults.answers.plans import Habit
@@ -158,16 +161,17 @@ class Callers:
             call.cancel()
 
     async def _by_client(self, model: AnswerModel, chance: random.Random) -> View:
-        client = chance.choice(self._clients)
+        client, patience = chance.choice(self._clients), Patience(model)
         handle, view, name = client.answer(**arguments_of(model.plan)), View(model), ""
         while view.ending is None:
+            patience.asks()
             try:
                 async for chunk in _chunks(handle):
+                    patience.hears()
                     view.take(chunk)
             except HeadwaterError as error:
-                await bear_client(error, model, view, name)
+                await bear_client(error, model, view, name, patience)
                 if view.ending is None:
-                    model.trouble["the client gave up, and its caller asked again"] += 1
                     name, view = view.name or name, View(model)
                     handle = client.resume(name) if name else client.answer(**arguments_of(model.plan))
             except BaseException:  # a broken promise, or the end of all patience: that is what is to be told
@@ -176,18 +180,19 @@ class Callers:
         return view
 
     async def _cancelling(self, model: AnswerModel, chance: random.Random) -> View:
-        client, view = chance.choice(self._clients), View(model)
+        client, view, patience = chance.choice(self._clients), View(model), Patience(model)
         handle = client.answer(**arguments_of(model.plan))
         pieces = 0
         try:
             async for chunk in _chunks(handle):
+                patience.hears()
                 view.take(chunk)
                 pieces += chunk.HasField("text")
                 if pieces >= model.plan.stop_after and view.ending is None and not model.cancelled:
                     model.cancelled = True
                     await self._cancel(model, client, handle, by_handle=chance.random() < 0.5)
         except HeadwaterError as error:
-            await bear_client(error, model, view, view.name)
+            await bear_client(error, model, view, view.name, patience)
         except BaseException:
             await handle.close()
             raise
@@ -200,7 +205,9 @@ class Callers:
 
     async def _cancel(self, model: AnswerModel, client: AsyncClient, handle: AsyncAnswer, *, by_handle: bool) -> None:
         """Stops an answer, and knows how it ended then."""
+        patience = Patience(model, what="stop")
         while True:
+            patience.asks()
             try:
                 if by_handle:
                     await handle.cancel()
@@ -208,7 +215,7 @@ class Callers:
                 ended = await client.cancel_answer(request_id=model.plan.request.request_id)
             except HeadwaterError as error:
                 view = View(model)
-                await bear_client(error, model, view, handle.name)
+                await bear_client(error, model, view, handle.name, patience)
                 if view.ending is not None:
                     return  # the handle has met the answer's failure meanwhile
             else:
@@ -216,31 +223,44 @@ class Callers:
                 return
 
     async def _blocking_client(self, model: AnswerModel) -> View:
-        def read(arguments: dict[str, Any], name: str) -> tuple[Sequence[AnswerChunk], HeadwaterError | None]:
-            chunks: list[AnswerChunk] = []
-            handle = self._blocking.resume(name) if name else self._blocking.answer(**arguments)
-            try:
-                for chunk in handle.chunks():
-                    chunks.append(chunk)  # noqa: PERF402 (one by one, so that those before a failure are kept)
-            except HeadwaterError as error:
-                return chunks, error
-            return chunks, None
-
-        name = ""
+        name, patience = "", Patience(model)
         while True:
             view = View(model)
-            chunks, error = await asyncio.to_thread(read, arguments_of(model.plan), name)
-            for chunk in chunks:
+            patience.asks()
+            heard = await asyncio.to_thread(self._hear, arguments_of(model.plan), name)
+            for chunk, at in zip(heard.chunks, heard.times, strict=True):
+                patience.hears(at)
                 view.take(chunk)
-            if error is not None:
-                await bear_client(error, model, view, name)
+            if heard.failure is not None:
+                await bear_client(heard.failure, model, view, name, patience, at=heard.end)
             if view.ending is not None:
                 return view
             name = view.name or name
-            model.trouble["the client gave up, and its caller asked again"] += 1
+
+    def _hear(self, arguments: dict[str, Any], name: str) -> _Heard:
+        heard = _Heard()
+        handle = self._blocking.resume(name) if name else self._blocking.answer(**arguments)
+        try:
+            for chunk in handle.chunks():
+                heard.chunks.append(chunk)
+                heard.times.append(monotonic())
+        except HeadwaterError as error:
+            heard.failure = error
+        heard.end = monotonic()
+        return heard
 
     def _stub(self, chance: random.Random) -> AnswerServiceAsyncStub:
         return cast("AnswerServiceAsyncStub", AnswerServiceStub(chance.choice(self._channels)))
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What a thread has heard by the blocking client, for the loop to compare."""
+
+    chunks: list[AnswerChunk] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    failure: HeadwaterError | None = None
+    end: float = 0.0
 
 
 async def _chunks(handle: AsyncAnswer) -> AsyncIterator[AnswerChunk]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.faults.answers.deployment import Deployment, Service
+from tests.faults.answers.deployment import PROCESSES, Deployment, Service
 from tests.faults.answers.model import Fault
 
 CLOCK_VARIABLE = "HEADWATER_FAULTS_CLOCK"
@@ -85,6 +85,8 @@ class Chaos:
             service = chance.choice(list(self._deployment.services.values()))
             start = loop.time()
             where = await done[kind](service, chance)
+            if kind == "workers" and self._deployment.arrangement == PROCESSES:
+                kind = "kill"  # it may have been one that makes answers
             self.faults.append(Fault(kind, where, start, loop.time()))
 
     async def _kill(self, service: Service, chance: random.Random) -> str:
@@ -160,4 +162,6 @@ class Chaos:
         if children:
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(children), signal.SIGKILL)
+        if self._deployment.arrangement == PROCESSES:
+            await asyncio.sleep(1)  # its answers are taken over meanwhile
         return service.role

@@ -1,4 +1,4 @@
-"""Headwater as its users run it, in one process or in three, with a proxy before each, to be hurt and mended."""
+"""Headwater as its users run it, in one process, several or apart, with a proxy before each, to be hurt and mended."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tests.faults.answers.plans import CORPUS, SOURCES
 from tests.faults.answers.proxy import Proxy
 from tests.serving import HEADWATER, TIME_LIMIT_S, environment
 
-ONE, THREE = "one", "three"
-ROLES = {ONE: ("all",), THREE: ("retrieval", "assistant", "orchestrator")}
+ONE, THREE, PROCESSES = "one", "three", "processes"
+ROLES = {ONE: ("all",), THREE: ("retrieval", "assistant", "orchestrator"), PROCESSES: ("all",)}
+"""One server in one process, the services apart, and one server in several processes."""
 
 SETTINGS = """
 drain = 5
@@ -149,7 +150,7 @@ class Deployment:
     @property
     def front(self) -> Service:
         """The one that callers reach, and that owns the answers."""
-        return self.services["all" if self.arrangement == ONE else "orchestrator"]
+        return self.services["orchestrator" if self.arrangement == THREE else "all"]
 
     @property
     def target(self) -> str:
@@ -165,7 +166,7 @@ class Deployment:
         """Starts everything; the stack ends it."""
         (self._folder / "settings.toml").write_text(SETTINGS.format(url=url, continuing=continuing))
         for role in ROLES[self.arrangement]:
-            targets: list[str] = []
+            targets = ["--processes", "2"] if self.arrangement == PROCESSES else []
             if role == "orchestrator":
                 for other in ("retrieval", "assistant"):
                     targets += [f"--{other}-target", f"127.0.0.1:{self.proxies[other].port}"]

@@ -17,7 +17,8 @@ from tests.faults.answers import plans
 from tests.faults.answers.bearing import Forgotten
 from tests.faults.answers.callers import Callers
 from tests.faults.answers.chaos import CLOCK_VARIABLE, Chaos
-from tests.faults.answers.deployment import ONE, Deployment, deployed
+from tests.faults.answers.deployment import THREE, Deployment, deployed
+from tests.faults.answers.giving_up import counted
 from tests.faults.answers.life import BrokenPromise
 from tests.faults.answers.model import AnswerModel, Fault, habits, summary
 from tests.faults.answers.plans import Mix, Plan
@@ -28,6 +29,8 @@ CONTINUING = 'continues = "vllm"'
 """What the settings of the assistant `going` say so that it is asked to continue."""
 _CLOCK_SITE = Path(__file__).parent / "clock_site"
 _DISK_BYTES = 24 << 20
+_ANSWER_BYTES = 16 << 10
+"""What is added for each answer, so that the disk is full only while it is filled up: pages of files, and a folder."""
 _LINGER_S = 10.0
 """How long after its last caller an answer may still meet a fault."""
 
@@ -59,6 +62,10 @@ class Report:
     endings: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     trouble: dict[str, int] = field(default_factory=dict)
+    given_up: dict[str, int] = field(default_factory=dict)
+    """How often the client left an answer to its caller, by what explains it."""
+    least_away_s: float | None = None
+    """How long the server was away at least, of the 20 s before the client did so; None: it never did."""
     forgotten: int = 0
     """Answers that were not kept, because the disk was full."""
     upstream_calls: int = 0
@@ -110,9 +117,9 @@ async def serving(
     clock.write_bytes(struct.pack("<d", 0.0))
     path = os.pathsep.join([str(_CLOCK_SITE), *filter(None, [os.environ.get("PYTHONPATH")])])
     extra = {CLOCK_VARIABLE: str(clock), "PYTHONPATH": path}
-    answers = folder / f"{'all' if arrangement == ONE else 'orchestrator'}-data" / "answers"
+    answers = folder / f"{'orchestrator' if arrangement == THREE else 'all'}-data" / "answers"
     upstream = Upstream(made)
-    with small_disk(answers) as disk:
+    with small_disk(answers, _DISK_BYTES + _ANSWER_BYTES * len(made)) as disk:
         await upstream.start()
         try:
             async with deployed(
@@ -124,10 +131,10 @@ async def serving(
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mounts a file system of its own at a folder, where this is allowed; None where it is not."""
+def small_disk(folder: Path, size: int) -> Iterator[Path | None]:
+    """Mounts a file system of its own, of so many bytes, at a folder, where this is allowed; None where it is not."""
     folder.mkdir(parents=True, mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "headwater-faults", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "headwater-faults", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     with ExitStack() as stack:
         if mounted:
@@ -225,6 +232,7 @@ def _report(models: Sequence[AnswerModel], upstream: Upstream, faults: Sequence[
     for model in models:
         trouble.update(model.trouble)
     calls = [call for each in upstream.calls.values() for call in each]
+    given_up, least_away = counted(models, faults)
     return Report(
         answers=len(models),
         callers=habits(models),
@@ -232,6 +240,8 @@ def _report(models: Sequence[AnswerModel], upstream: Upstream, faults: Sequence[
         endings=summary(models),
         faults=dict(sorted(Counter(fault.kind for fault in faults).items())),
         trouble=dict(sorted(trouble.items())),
+        given_up=given_up,
+        least_away_s=least_away,
         forgotten=sum(life.forgotten for model in models for life in model.lives.values()),
         upstream_calls=len(calls),
         continued=sum(call.prefix is not None for call in calls),

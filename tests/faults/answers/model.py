@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from headwater.v1 import answer_service_pb2
+from headwater_server.orchestrator.trying import TRIES_TAKEN_UP
+from tests.faults.answers.giving_up import GivenUp, cause
 from tests.faults.answers.life import BrokenPromise, Ending, Life
 from tests.faults.answers.plans import Habit, Plan, ProviderFault
 
@@ -52,6 +54,8 @@ class AnswerModel:
     """By the loop's clock."""
     trouble: Counter[str] = field(default_factory=Counter)
     """What its callers had to get over."""
+    given_up: list[GivenUp] = field(default_factory=list)
+    """What the client left to its callers."""
     problems: list[str] = field(default_factory=list)
     """What was not as it must be."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,6 +102,10 @@ class AnswerModel:
         for ending in {ending for life in self.lives.values() for ending in life.endings}:
             if ending not in allowed:
                 raise self.broken(f"ended as {ending}, which nothing explains ({self.plan.fault}, {self.plan.habits})")
+        for given_up in self.given_up:
+            if cause(given_up, faults) is None:
+                quiet = given_up.at - given_up.since
+                raise self.broken(f"the client gave up after {quiet:.1f} s, which nothing explains: {given_up}")
         self._check_calls(met, prefixes)
 
     def _allowed(self, met: Collection[Fault]) -> set[Ending]:
@@ -113,6 +121,8 @@ class AnswerModel:
             endings |= _of_fault(fault, continues=self.plan.continues, waits=not self.deserted or goes_on)
         if self.plan.request.WhichOneof("grounding") == "retrieval" and any(fault.kind in LIVE for fault in met):
             endings.add(Ending("FAILED", "OVERLOADED"))  # a search that is not ready yet
+        if sum(fault.kind in LIVE and fault.where == "assistant" for fault in met) >= TRIES_TAKEN_UP:
+            endings.add(Ending("FAILED", "PROVIDER_UNAVAILABLE"))  # as one that its assistant dies of
         return endings
 
     def _check_calls(self, met: Collection[Fault], prefixes: Sequence[str | None]) -> None:

@@ -6,15 +6,17 @@ import asyncio
 import statistics
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from headwater import AsyncClient, HeadwaterError
 from tests.faults.answers import plans
 from tests.faults.answers.callers import Callers
 from tests.faults.answers.deployment import ONE, THREE, Deployment
 from tests.faults.answers.driver import leaves, read_by_all, replay, serving
+from tests.faults.answers.giving_up import counted
 from tests.faults.answers.life import BrokenPromise
 from tests.faults.answers.model import AnswerModel, Fault
 from tests.faults.answers.plans import CORPUS, Habit, Mix, Plan
@@ -23,6 +25,8 @@ from tests.faults.answers.proxy import Proxy
 RACERS = 50
 _CALM = Mix(provider_faults=0, leavers=0, cancellers=0, companions=0, blocking=0)
 _PATIENCE_S = 30.0
+_SHORT_PIECES = 12
+"""Of an answer that is shorter than `drain`, at 0.15 s each."""
 
 
 async def races(rounds: int, *, seed: int, folder: Path) -> dict[str, float]:
@@ -51,8 +55,16 @@ def _raced(plan: Plan) -> Plan:
     return replace(plan, habits=[Habit.CLIENT] * 5 + [Habit.RAW] * (RACERS - 5), pause=0.005)
 
 
-async def rolling(restarts: int, *, streams: int, seed: int, folder: Path) -> dict[str, float]:
+async def rolling(restarts: int, *, streams: int, seed: int, folder: Path, goes_on: bool = True) -> dict[str, Any]:
     """Restarts every service of a split deployment in turn, in order, while answers run.
+
+    Args:
+        restarts: How often each is restarted.
+        streams: How many answers run at the same time.
+        seed: Decides what they are.
+        folder: For the servers' data and logs; empty.
+        goes_on: Whether the assistant can go on from a part of its own answer. One that cannot is waited for, for as
+            long as the setting `drain` says; its answers are shorter than that.
 
     Raises:
         BrokenPromise: An answer failed, or was not as it must be.
@@ -66,7 +78,8 @@ async def rolling(restarts: int, *, streams: int, seed: int, folder: Path) -> di
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(streams):
-                    tasks.create_task(_one_after_another(numbers, made, models, callers, seed=seed, stop=stop))
+                    draw = _Draw(seed, numbers, goes_on=goes_on)
+                    tasks.create_task(_one_after_another(draw, made, models, callers, stop=stop))
                 try:
                     faults = await _restart_all(deployment, restarts)
                 finally:
@@ -81,33 +94,49 @@ async def rolling(restarts: int, *, streams: int, seed: int, folder: Path) -> di
     if failed := [f"{model.plan.number}: {each}" for model in models for each in model.failures()]:
         raise BrokenPromise(f"{len(failed)} of {len(models)} answers failed: {failed[:5]}")
     calls = [call for each in upstream.calls.values() for call in each]
+    given_up, least_away = counted(models, faults)
     return {
         "restarts": restarts,
         "streams": streams,
         "answers": len(models),
         "continued": sum(call.prefix is not None for call in calls),
         "failed": 0,
+        "given_up": given_up,
+        "least_away_s": least_away,
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """What the answers are."""
+
+    seed: int
+    numbers: Iterator[int]
+    goes_on: bool
+
+    def plan(self) -> Plan:
+        """The next."""
+        mix = replace(_CALM, continuing=float(self.goes_on))
+        while True:
+            plan = plans.make(self.seed, next(self.numbers), mix)
+            if len(plan.said) <= 1000:
+                break
+        if self.goes_on:
+            return replace(plan, pause=0.15)
+        text = "".join(plan.said)
+        size = -(-len(text) // _SHORT_PIECES)
+        return replace(plan, said=[text[at : at + size] for at in range(0, len(text), size)], pause=0.15)
+
+
 async def _one_after_another(
-    numbers: Iterator[int],
-    made: dict[int, Plan],
-    models: list[AnswerModel],
-    callers: Callers,
-    *,
-    seed: int,
-    stop: asyncio.Event,
+    draw: _Draw, made: dict[int, Plan], models: list[AnswerModel], callers: Callers, *, stop: asyncio.Event
 ) -> None:
-    """Keeps one answer running; their assistant can go on, for one that cannot has to be waited for by the restart."""
-    mix = replace(_CALM, continuing=1.0)
+    """Keeps one answer running."""
     while not stop.is_set():
-        plan = plans.make(seed, next(numbers), mix)
-        if len(plan.said) > 1000:
-            continue
-        made[plan.number] = replace(plan, pause=0.15)
-        models.append(model := AnswerModel(made[plan.number]))
-        await read_by_all(model, callers, seed)
+        plan = draw.plan()
+        made[plan.number] = plan
+        models.append(model := AnswerModel(plan))
+        await read_by_all(model, callers, draw.seed)
 
 
 async def _restart_all(deployment: Deployment, restarts: int) -> list[Fault]:
@@ -143,8 +172,9 @@ async def frozen(rounds: int, *, seed: int, folder: Path) -> dict[str, float]:
                     noticed.setdefault(f"{role}, by its {side} side", []).append(seconds)
             await client.retrieve("Where do rivers rise?", corpus=CORPUS)
             searching = asyncio.create_task(_search(client))
-            found = await _given_up(deployment.proxies["retrieval"], "caller")
-            noticed.setdefault("retrieval, by its caller side", []).append(found["caller"])
+            # The server side watches too: its caller's watch of its health is a call that never ends.
+            for side, seconds in (await _given_up(deployment.proxies["retrieval"], "caller", "server")).items():
+                noticed.setdefault(f"retrieval, by its {side} side", []).append(seconds)
             await searching
     return {
         f"{name}, {which}": round(choose(seconds), 2)
