@@ -119,15 +119,22 @@ class Overloaded(ServiceError):
 
 
 class ServiceUnreachable(ServiceError):
-    """Another of our services cannot be reached, or its connection broke off; what it had begun is not known."""
+    """Another of our services cannot be reached, or its connection broke off; what it had begun is not known.
 
-    def __init__(self, service: str) -> None:
+    Attributes:
+        service: Which.
+        taken_up: Whether it had taken up what it was asked, and may have died of it. False, too, where nobody knows.
+    """
+
+    def __init__(self, service: str, *, taken_up: bool = False) -> None:
         super().__init__(
             Reason.PROVIDER_UNAVAILABLE,
             f"the {service} service cannot be reached, or broke off; try again soon",
             metadata={"service": service},
             retry_after=1.0,
         )
+        self.service = service
+        self.taken_up = taken_up
 
 
 class NotImplementedYet(Exception):

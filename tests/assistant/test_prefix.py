@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import example, given
@@ -266,18 +267,54 @@ async def test_where_the_provider_does_not_count_the_estimate_is_of_the_whole() 
     assert heard.answer.usage.output_tokens == 5
 
 
+@asynccontextmanager
+async def two_that_answer(
+    one: FakeProvider, two: FakeProvider, *, second: Mapping[str, str] | None = None
+) -> AsyncGenerator[AssistantCore]:
+    """`one/m`, which goes on, and `two/m`, which stands in for it and goes on unless its options say otherwise."""
+    options = {"continues": "vllm"}
+    tables = {
+        "one": NamedProvider(api="openai-chat", base_url=one.url, options=options),
+        "two": NamedProvider(api="openai-chat", base_url=two.url, options=options if second is None else dict(second)),
+    }
+    policy = FailoverPolicy(fallbacks={"one/m": ["two/m"]}, retries=0)
+    async with open_assistants(AssistantConfig(providers=tables, environ={}, failover=policy)) as core:
+        yield core
+
+
+@pytest.mark.parametrize("speaker", ["one", "two"])
+async def test_the_first_text_names_who_says_it_where_another_stands_in(speaker: str) -> None:
+    async with fake_provider() as one, fake_provider() as two, two_that_answer(one, two) as core:
+        one.canned = Canned(said("Hel", "lo."), status=200 if speaker == "one" else 503)
+        two.canned = Canned(said("Hel", "lo."))
+        chunks = [chunk async for chunk in core.stream_generate(a_request("Hello?", assistant="one/m"), CALLER)]
+    texts = [chunk.text for chunk in chunks if chunk.HasField("text")]
+    assert [text.assistant for text in texts] == [f"assistants/{speaker}/m", *[""] * (len(texts) - 1)]
+    assert chunks[-1].answer.assistant == f"assistants/{speaker}/m"
+
+
+@pytest.mark.parametrize("speaker", ["one", "two"])
+async def test_whoever_said_it_goes_on_and_nobody_stands_in_for_it(speaker: str) -> None:
+    async with fake_provider() as one, fake_provider() as two, two_that_answer(one, two) as core:
+        speaking, other = (one, two) if speaker == "one" else (two, one)
+        speaking.canned = Canned(said("lo."))
+        prefix = AnswerPrefix(text="Hel", assistant=f"assistants/{speaker}/m")
+        request = a_request("Hello?", assistant="one/m", prefix=prefix)
+        heard = await ask(core, request, Heard(text="Hel"))
+        assert (heard.text, heard.answer.assistant) == ("Hello.", f"assistants/{speaker}/m")
+        speaking.canned = Canned(status=503)
+        with pytest.raises(ServiceError) as raised:
+            await ask(core, request, Heard(text="Hel"))
+        assert raised.value.reason is Reason.PROVIDER_UNAVAILABLE
+        assert not other.requests
+
+
 async def test_where_another_may_have_answered_in_its_place_nobody_goes_on() -> None:
-    async with fake_provider() as one, fake_provider() as two:
-        options = {"continues": "vllm"}
-        tables = {
-            name: NamedProvider(api="openai-chat", base_url=provider.url, options=options)
-            for name, provider in (("one", one), ("two", two))
-        }
-        policy = FailoverPolicy(fallbacks={"one/m": ["two/m"]})
-        config = AssistantConfig(providers=tables, environ={}, failover=policy)
-        async with open_assistants(config) as core:
-            with pytest.raises(InvalidRequest, match="in place of"):
-                await ask(core, a_request("Hello?", assistant="one/m", prefix=AnswerPrefix(text="Hel")))
+    async with fake_provider() as one, fake_provider() as two, two_that_answer(one, two, second={}) as core:
+        for said_by, words in (("", "in place of"), ("three/m", "neither"), ("assistants/two/m", "cannot go on")):
+            prefix = AnswerPrefix(text="Hel", assistant=said_by)
+            with pytest.raises(InvalidRequest, match=words):
+                await ask(core, a_request("Hello?", assistant="one/m", prefix=prefix))
         assert not one.requests
         assert not two.requests
 

@@ -23,12 +23,16 @@ def citation(start: int, end: int, *source_ids: str) -> AnswerChunk:
 
 
 def ended(
-    reason: answer_pb2.FinishReason.ValueType = STOP, *, presented: tuple[str, ...] = (), output_tokens: int = 5
+    reason: answer_pb2.FinishReason.ValueType = STOP,
+    *,
+    presented: tuple[str, ...] = (),
+    output_tokens: int = 5,
+    assistant: str = "assistants/scripted/model",
 ) -> AnswerChunk:
     disposition = source_pb2.SOURCE_DISPOSITION_PRESENTED
     return AnswerChunk(
         answer=answer_pb2.Answer(
-            assistant="assistants/scripted/model",
+            assistant=assistant,
             model_version="v1",
             finish_reason=reason,
             usage=answer_pb2.Usage(output_tokens=output_tokens, origin=answer_pb2.USAGE_ORIGIN_REPORTED),

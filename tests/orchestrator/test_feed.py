@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.v1 import answer_pb2, source_pb2
@@ -192,6 +192,36 @@ async def test_silence_gives_an_empty_take_and_loses_nothing() -> None:
     assert [chunk.text.text for chunk in await reader.take(0.001)] == ["late"]
 
 
+async def test_a_wait_that_was_cut_short_takes_no_patience_off_the_next_nor_adds_to_it() -> None:
+    feed, _, reader = await begun()
+    await reader.take()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.take)  # patient
+        await wait_all_tasks_blocked()
+        feed.put(text("heard"))
+    assert reader.after == 3
+    assert await reader.take(0.001) == []
+
+
+async def test_each_reader_waits_for_as_long_as_it_will() -> None:
+    feed, _, patient = await begun()
+    await patient.take()
+    hasty = Reader(feed, patient.after)
+    heard: list[Sequence[AnswerChunk]] = []
+
+    async def wait() -> None:
+        heard.append(await patient.take())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert await hasty.take(0.001) == []
+        assert await hasty.take(0.001) == []
+        assert heard == []
+        feed.put(text("both"))
+    assert heard == [await hasty.take()]
+
+
 async def test_a_failure_is_raised_after_all_that_came_before_it() -> None:
     feed, _, reader = await begun()
     feed.put(text("part"))
@@ -298,6 +328,7 @@ def _runs(events: Sequence[AnswerChunk]) -> list[tuple[str | None, str]]:
 pausing = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(steps, pausing, pausing)
 def test_however_they_interleave_nothing_is_lost_or_reordered_and_all_readers_get_the_same(
     written: list[tuple[tuple[str, str], int]], pauses: list[int], other_pauses: list[int]

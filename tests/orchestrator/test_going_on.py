@@ -1,9 +1,9 @@
-"""Answers that were interrupted: by the death of their owner, or by a connection to another service that broke."""
+"""Answers whose owner died, or handed them on: the next owner goes on with them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from google.rpc import error_details_pb2
 
-from headwater.v1 import answer_pb2, source_pb2
+from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import (
     DISCONNECT_POLICY_CONTINUE,
@@ -23,18 +23,9 @@ from headwater.v1.answer_service_pb2 import (
     StreamAnswerRequest,
 )
 from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
-from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater_server.assistant.config import AssistantConfig
 from headwater_server.assistant.service import open_assistants
-from headwater_server.errors import (
-    InvalidRequest,
-    Overloaded,
-    Reason,
-    RecordedFailure,
-    ServiceError,
-    ServiceUnreachable,
-)
-from headwater_server.orchestrator import trying
+from headwater_server.errors import InvalidRequest, Reason, RecordedFailure, ServiceError
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, NewAnswer
 from headwater_server.orchestrator.config import OrchestratorConfig
@@ -44,71 +35,22 @@ from headwater_server.orchestrator.terms import Backends
 from headwater_server.runtime.status import described
 from tests.orchestrator.asking import ME, REQUEST_ID, WAIT_SECONDS, answer, answer_into, asking, duration, limits
 from tests.orchestrator.backends import Script, Services, finding, saying, saying_then_failing
-from tests.orchestrator.events import citation, ended, reasoning, text
+from tests.orchestrator.continuing import (
+    NAME,
+    WHOLE,
+    WORDS,
+    going_on,
+    hanging_after,
+    one_by_one,
+    substance,
+    uninterrupted,
+)
+from tests.orchestrator.events import ended, reasoning, text
 from tests.orchestrator.rules import assert_rules
 
 pytestmark = pytest.mark.anyio
 
-NAME = "answers/one"
-WORDS = ("Größe ", "is ", "12%. ", "Leave ", "is ", "paid.")
-WHOLE = (text(WORDS[0]), text(WORDS[1]), text(WORDS[2]), citation(0, 12, "2"), *map(text, WORDS[3:]), ended())
-BROKEN = ServiceUnreachable("assistant")
-DRAINING = ServiceError(Reason.SERVER_DRAINING, "stops", retry_after=1)
 WINDOW: dict[str, Any] = {"resume_window": duration(60)}
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trying, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(trying, "_LONGEST_PAUSE", 0.001)
-
-
-def going_on(events: Sequence[AnswerChunk] = WHOLE) -> Script:
-    """A deterministic assistant: says these events, without those that a request's prefix has."""
-
-    async def script(request: StreamGenerateRequest) -> AsyncGenerator[AnswerChunk, None]:
-        said, cited = request.prefix.text, len(request.prefix.citations)
-        offset = 0
-        for event in events:
-            if event.HasField("text"):
-                begin, offset = offset, offset + len(event.text.text.encode())
-                if offset <= len(said.encode()):
-                    continue
-                assert begin >= len(said.encode()), "events are not cut"
-                yield AnswerChunk(text=answer_pb2.TextDelta(text=event.text.text, offset_bytes=begin))
-            elif event.HasField("citation") and cited:
-                cited -= 1
-            else:
-                yield event
-
-    return script
-
-
-def breaking(*failures: tuple[int, Exception], events: Sequence[AnswerChunk] = WHOLE) -> Script:
-    """A deterministic assistant whose n-th answer fails so after so many events."""
-    left = list(failures)
-
-    async def script(request: StreamGenerateRequest) -> AsyncGenerator[AnswerChunk, None]:
-        count, failure = left.pop(0) if left else (-1, BROKEN)
-        async with aclosing(going_on(events)(request)) as said:
-            async for event in said:
-                if count == 0:
-                    raise failure
-                count -= 1
-                yield event
-
-    return script
-
-
-def hanging_after(count: int, events: Sequence[AnswerChunk] = WHOLE) -> Script:
-    """A deterministic assistant that says so many events, and then nothing."""
-
-    async def script(request: StreamGenerateRequest) -> AsyncGenerator[AnswerChunk, None]:
-        for event in events[:count]:
-            yield event
-        await anyio.sleep_forever()
-
-    return script
 
 
 async def resumed(orchestrator: Orchestrator, name: str = NAME, after: int = 0) -> list[AnswerChunk]:
@@ -123,23 +65,6 @@ async def resume_into(chunks: list[AnswerChunk], orchestrator: Orchestrator, nam
         async with aclosing(orchestrator.resume_answer(request, ME)) as stream:
             async for chunk in stream:
                 chunks.append(chunk)  # noqa: PERF401 (one by one, so that those before a failure are kept)
-
-
-def one_by_one(script: Script) -> Script:
-    """The same, so slowly that no two events become one."""
-
-    async def slowly(request: StreamGenerateRequest) -> AsyncGenerator[AnswerChunk, None]:
-        async with aclosing(script(request)) as events:
-            async for event in events:
-                await wait_all_tasks_blocked()
-                yield event
-
-    return slowly
-
-
-async def uninterrupted(**fields: Any) -> list[AnswerChunk]:
-    async with Services(one_by_one(going_on())).orchestrator() as orchestrator:
-        return await answer(orchestrator, asking(**fields))
 
 
 async def left_behind(
@@ -175,11 +100,6 @@ def named(events: Sequence[AnswerChunk], name: str = NAME) -> list[AnswerChunk]:
         if event.HasField("answer"):
             event.answer.name = name
     return copies
-
-
-def substance(chunks: Sequence[AnswerChunk]) -> tuple[str, list[answer_pb2.Citation], list[str]]:
-    ending = assert_rules(chunks)
-    return ending.text, list(ending.citations), [source.content for source in ending.sources]
 
 
 def reason_of(failure: Exception) -> str:
@@ -314,6 +234,38 @@ async def test_an_answer_is_asked_of_the_assistant_it_was_begun_with() -> None:
     async with services.orchestrator(OrchestratorConfig(assistant="scripted/other"), answer_log=log) as orchestrator:
         await resumed(orchestrator)
     assert services.assistants.requests[0].assistant == "assistants/scripted/first"
+
+
+def said_by(assistant: str) -> tuple[AnswerChunk, ...]:
+    """All of an answer that another assistant says than the one that is asked."""
+    first = AnswerChunk(text=answer_pb2.TextDelta(text=WORDS[0], assistant=assistant))
+    return first, *WHOLE[1:-1], ended(assistant=assistant)
+
+
+async def test_whoever_stood_in_for_the_assistant_is_the_one_to_go_on() -> None:
+    speaker = "assistants/scripted/second"
+    async with Services(one_by_one(going_on(said_by(speaker)))).orchestrator() as orchestrator:
+        whole = await answer(orchestrator, asking(assistant="scripted/first"))
+    texts = [chunk.text for chunk in whole if chunk.HasField("text")]
+    assert [delta.assistant for delta in texts] == [speaker, *[""] * (len(texts) - 1)]
+    for count in range(3, len(whole) - 1):
+        services = Services(going_on(said_by(speaker)))
+        log = await left_behind(named(whole[:count]), request=asking(assistant="scripted/first", **WINDOW))
+        async with services.orchestrator(answer_log=log) as orchestrator:
+            chunks = await resumed(orchestrator)
+        assert substance(chunks) == substance(whole)
+        assert chunks[-1].answer.assistant == speaker
+        (asked,) = services.assistants.requests
+        assert (asked.assistant, asked.prefix.assistant) == ("assistants/scripted/first", speaker)
+
+
+async def test_where_whoever_stood_in_does_not_go_on_the_answer_is_lost_and_says_whose_part_it_is() -> None:
+    speaker = "assistants/scripted/second"
+    async with Services(one_by_one(going_on(said_by(speaker)))).orchestrator() as orchestrator:
+        whole = await answer(orchestrator, asking())
+    refusal = saying_then_failing(InvalidRequest("prefix", "does not continue"))
+    kept = await lost(Services(refusal), await left_behind(named(whole[:4])))
+    assert (kept.assistant, kept.text) == (speaker, WORDS[0] + WORDS[1])
 
 
 async def test_the_other_services_are_shown_the_tenants_token() -> None:
@@ -489,131 +441,6 @@ async def test_the_built_in_assistant_goes_on_from_whatever_was_logged_and_says_
                 for field in ("timings", "create_time", "complete_time", "expire_time"):
                     ending.ClearField(field)
             assert chunks[-1] == whole[-1], "what costs nothing has no unknown cost"
-
-
-# In a server that lives on.
-
-
-@pytest.mark.parametrize("failure", [BROKEN, DRAINING], ids=["broken", "draining"])
-@pytest.mark.parametrize("count", range(len(WHOLE)))
-async def test_where_the_assistants_connection_breaks_it_goes_on_and_the_answer_is_the_same(
-    count: int, failure: ServiceError
-) -> None:
-    services = Services(breaking((count, failure)))
-    async with services.orchestrator() as orchestrator:
-        chunks = await answer(orchestrator, asking())
-    assert substance(chunks) == substance(await uninterrupted())
-    assert len(services.assistants.requests) == 2
-    assert services.assistants.requests[1].prefix.text == "".join(event.text.text for event in WHOLE[:count])
-    assert chunks[-1].answer.timings.continuations == (count > 0)
-    assert chunks[-1].answer.usage.partial
-    assert len(services.retrieval.requests) == 1
-
-
-async def test_a_connection_may_break_as_often_as_the_answer_comes_forward() -> None:
-    many = [text(f"w{number} ") for number in range(3 * trying.TRIES)]
-    services = Services(breaking(*[(1, BROKEN)] * (2 * trying.TRIES), events=[*many, ended()]))
-    async with services.orchestrator() as orchestrator:
-        chunks = await answer(orchestrator, asking())
-    assert assert_rules(chunks).text == "".join(event.text.text for event in many)
-
-
-async def test_an_assistant_service_that_stays_away_is_asked_a_bounded_number_of_times() -> None:
-    services = Services(saying_then_failing(BROKEN))
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(ServiceUnreachable):
-            await answer(orchestrator, asking())
-    assert len(services.assistants.requests) == trying.TRIES
-
-
-async def test_the_limits_of_an_answer_hold_while_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trying, "_FIRST_PAUSE", 60)
-    monkeypatch.setattr(trying, "_LONGEST_PAUSE", 60)
-    async with Services(saying_then_failing(BROKEN)).orchestrator() as orchestrator:
-        with pytest.raises(ServiceError) as raised:
-            await answer(orchestrator, asking(limits=limits(first_token=0.05)))
-    assert raised.value.reason is Reason.FIRST_TOKEN_TIMEOUT
-
-
-@pytest.mark.parametrize("said", [[text("One ")], [text("One "), citation(0, 3, "1")]])
-async def test_an_assistant_that_does_not_continue_leaves_the_failure_as_it_was(said: list[AnswerChunk]) -> None:
-    def script() -> Script:
-        asked = 0
-
-        async def answering(request: StreamGenerateRequest) -> AsyncGenerator[AnswerChunk, None]:
-            nonlocal asked
-            asked += 1
-            if asked > 1:
-                raise InvalidRequest("prefix", "does not continue")
-            for event in said:
-                yield event
-            raise BROKEN
-
-        return answering
-
-    services = Services(script())
-    seen: list[AnswerChunk] = []
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(ServiceUnreachable):
-            await answer_into(seen, orchestrator, asking())
-    assert "".join(chunk.text.text for chunk in seen) == "One "
-    assert len(services.assistants.requests) == 2
-
-
-async def test_an_assistant_that_was_thinking_is_not_asked_again() -> None:
-    services = Services(saying_then_failing(BROKEN, reasoning("Hm.")))
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(ServiceUnreachable):
-            await answer(orchestrator, asking())
-    assert len(services.assistants.requests) == 1
-
-
-async def test_a_service_without_room_is_waited_for_by_those_alone_whom_it_had_begun_to_answer() -> None:
-    full = Overloaded("full", retry_after=0.001)
-    services = Services(breaking((2, BROKEN), (0, full), (0, full)))
-    async with services.orchestrator() as orchestrator:
-        chunks = await answer(orchestrator, asking())
-    assert substance(chunks) == substance(await uninterrupted())
-    services = Services(breaking((0, full)))
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(Overloaded):
-            await answer(orchestrator, asking())
-
-
-async def test_what_a_provider_says_is_not_tried_again() -> None:
-    services = Services(saying_then_failing(ServiceError(Reason.PROVIDER_UNAVAILABLE, "503")))
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(ServiceError, match="503"):
-            await answer(orchestrator, asking())
-    assert len(services.assistants.requests) == 1
-
-
-def failing_searches(count: int) -> Callable[[RetrieveRequest], AsyncGenerator[RetrieveResponse, None]]:
-    """A search whose connection breaks so often, after its first batch."""
-    left = count
-
-    async def search(request: RetrieveRequest) -> AsyncGenerator[RetrieveResponse, None]:
-        nonlocal left
-        yield RetrieveResponse(sources=[source_pb2.Source(content="first")])
-        if left:
-            left -= 1
-            raise ServiceUnreachable("retrieval")
-        yield RetrieveResponse(sources=[source_pb2.Source(content="second")])
-        yield RetrieveResponse(statistics=source_pb2.RetrievalStatistics(candidates=2))
-
-    return search
-
-
-async def test_a_search_whose_connection_breaks_is_tried_again() -> None:
-    services = Services(going_on(), search=failing_searches(trying.TRIES - 1))
-    async with services.orchestrator() as orchestrator:
-        chunks = await answer(orchestrator, asking())
-    assert substance(chunks)[2] == ["first", "second"]
-    services = Services(going_on(), search=failing_searches(trying.TRIES))
-    async with services.orchestrator() as orchestrator:
-        with pytest.raises(ServiceUnreachable):
-            await answer(orchestrator, asking())
-    assert len(services.retrieval.requests) == trying.TRIES
 
 
 async def test_readers_that_come_while_an_answer_is_taken_over_wait_for_it() -> None:

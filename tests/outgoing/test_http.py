@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import re
 import ssl
 from pathlib import Path
@@ -321,3 +322,38 @@ def test_no_other_module_knows_the_http_library() -> None:
     importing = re.compile(r"^\s*(?:from|import) (?:httpx|aiohttp|httpx_aiohttp)\b", re.MULTILINE)
     found = [path.name for path in folder.rglob("*.py") if importing.search(path.read_text(encoding="utf-8"))]
     assert found == ["http.py"]
+
+
+async def test_a_body_that_falls_silent_is_cut_off_after_the_time_that_is_set() -> None:
+    async with fake_provider() as provider:
+        provider.canned = Canned([b"data: one\n\n", HANG])
+        client = HttpClient(provider.url, provider="fake", read_timeout=0.05)
+        with pytest.raises(ServiceError) as raised:
+            await events_of(client)
+        with anyio.fail_after(20):
+            await provider.gone.wait()
+        await client.aclose()
+    assert raised.value.reason is Reason.PROVIDER_TRUNCATED
+
+
+async def test_the_time_in_which_nobody_reads_a_body_is_no_silence_of_the_provider() -> None:
+    async with fake_provider() as provider:
+        provider.canned = Canned([b"data: one\n\n", b"data: two\n\n"])
+        client = HttpClient(provider.url, provider="fake", read_timeout=0.05)
+        found: list[bytes] = []
+        async with client.post_stream("/chat", {}) as stream:
+            async for item in stream.events():
+                found.append(item.data)
+                await anyio.sleep(0.15)
+        await client.aclose()
+    assert found == [b"one", b"two"]
+
+
+async def test_a_compressed_body_is_read_too() -> None:
+    async with fake_provider() as provider:
+        body = gzip.compress(b"data: one\n\ndata: two\n\n")
+        headers = ("content-type: text/event-stream", "content-encoding: gzip")
+        provider.canned = Canned([body[:9], body[9:]], headers=headers)
+        client = HttpClient(provider.url, provider="fake")
+        assert await events_of(client) == [b"one", b"two"]
+        await client.aclose()

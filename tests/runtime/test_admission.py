@@ -63,6 +63,35 @@ async def test_a_new_answer_is_refused_with_the_time_to_try_again(method: str, r
     assert dict(caught.value.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "1000"
 
 
+async def test_a_tenant_that_has_all_there_is_shuts_out_no_other_and_a_stranger_is_not_let_in() -> None:
+    services = Services(saying_then_hanging(text("so far")))
+    tokens = {"acme": "the-token-of-acme-0123456789", "globex": "the-token-of-globex-0123456789"}
+    async with services.orchestrator(OrchestratorConfig(max_answers=2)) as orchestrator:
+        parts = {ANSWER: orchestrator, RETRIEVAL: services.retrieval, ASSISTANT: services.assistants}
+        server = Server(settings(tokens=tokens), parts, door=orchestrator)
+        try:
+            async with connected(await server.start()) as stubs:
+
+                def asked_by(token: str) -> Any:
+                    return stubs.answers.StreamAnswer(
+                        asking(), metadata=(("authorization", f"Bearer {token}"),), timeout=WAIT_SECONDS
+                    )
+
+                flood = [asked_by(tokens["acme"]) for _ in range(2)]
+                for call in flood:
+                    await call.read()
+                for token in (tokens["acme"], "no-token-of-anybody"):
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await asked_by(token).read()
+                    assert info(caught.value).reason == "OVERLOADED"
+                other = asked_by(tokens["globex"])
+                assert (await other.read()).HasField("started")
+                for call in (other, *flood):
+                    call.cancel()
+        finally:
+            await server.stop()
+
+
 async def test_whatever_is_about_an_answer_that_there_is_passes_and_so_does_health() -> None:
     async with full_server() as (stubs, reader, name):
         health = health_pb2_grpc.HealthStub(stubs.channel)

@@ -37,7 +37,8 @@ class Answer(AnswerBase):
     def __init__(self, calls: AnswerCalls, *, resume: bool, name: str = "") -> None:
         super().__init__(calls.request_id, name=name)
         self._calls = calls
-        self._reader = Reader(calls.open, self._transcript, resumption=Resumption(enabled=resume), target=calls.target)
+        resumption = Resumption(enabled=resume, deadline=calls.deadline)
+        self._reader = Reader(calls.open, self._transcript, resumption=resumption, target=calls.target)
         self._turn = threading.Condition()
         self._iterating = False  # an iterator waits for a chunk
         self._sharing = 0  # how many calls of content() and retrieved() are under way

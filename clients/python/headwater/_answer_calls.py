@@ -23,7 +23,8 @@ class AnswerCalls:
     ) -> None:
         self._transport = transport
         self._request = request
-        self._deadline = Deadline(timeout)
+        self.deadline = Deadline(timeout)
+        """When all of it must have ended."""
         self.request_id = "" if request is None else request.request_id
         """The UUID that the answer is asked with; empty where it is found by its name."""
         self.target = transport.target
@@ -31,7 +32,7 @@ class AnswerCalls:
 
     def open(self, transcript: Transcript) -> SyncCall[answer_pb2.AnswerChunk]:
         """Starts a call that gives what the transcript lacks."""
-        answers, left = self._transport.answers, self._deadline.left()
+        answers, left = self._transport.answers, self.deadline.left()
         if self._request is None or transcript.begun:
             return self._transport.open_stream(answers.ResumeAnswer, resume_request(transcript), timeout=left)
         return self._transport.open_stream(answers.StreamAnswer, self._request, timeout=left)

@@ -165,7 +165,7 @@ class AsyncAnswer(AnswerBase):
             self._reader = AsyncReader(
                 self._calls.open,
                 self._transcript,
-                resumption=Resumption(enabled=self._resume),
+                resumption=Resumption(enabled=self._resume, deadline=self._calls.deadline),
                 target=self._calls.target,
             )
         return self._reader

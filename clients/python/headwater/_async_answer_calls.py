@@ -28,8 +28,8 @@ class AsyncAnswerCalls:
     ) -> None:
         self._transport = transport
         self._request = request
-        self._timeout = timeout
-        self._deadline: Deadline | None = None
+        self.deadline = Deadline(timeout)
+        """When all of it must have ended."""
         self.request_id = "" if request is None else request.request_id
         """The UUID that the answer is asked with; empty where it is found by its name."""
         self.target = transport.target
@@ -37,8 +37,7 @@ class AsyncAnswerCalls:
 
     def open(self, transcript: Transcript) -> ChunkCall:
         """Starts a call that gives what the transcript lacks."""
-        self._deadline = self._deadline or Deadline(self._timeout)
-        answers, left = self._transport.answers, self._deadline.left()
+        answers, left = self._transport.answers, self.deadline.left()
         if self._request is None or transcript.begun:
             return self._transport.open_stream(answers.ResumeAnswer, resume_request(transcript), timeout=left)
         return self._transport.open_stream(answers.StreamAnswer, self._request, timeout=left)

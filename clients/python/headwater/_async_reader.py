@@ -95,8 +95,9 @@ class AsyncReader:
         if not await self._pause(pause):
             return AnswerClosed("the answer was closed while it was being read")
         try:
+            self._resumption.require_time()
             self._call = self._open_call(self._transcript)
-        except HeadwaterError as final:  # the client was closed
+        except HeadwaterError as final:  # there is no time left, or the client was closed
             return final
         self._transcript.resumed()
         return None

@@ -90,6 +90,7 @@ class Reader:
         pause = self._resumption.pause_after(error, begun=self._transcript.begun)
         if self._cancelled.wait(pause):
             raise AnswerClosed("the answer was closed while it was being read") from None
+        self._resumption.require_time()
         self._transcript.resumed()
         self._arrivals = _Arrivals(self._open_call(self._transcript))
         if self._cancelled.is_set():  # in the meantime, when there was the call before to cancel

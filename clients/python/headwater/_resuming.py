@@ -38,14 +38,26 @@ class Resumption:
     One that has too much to do, and has begun nothing, is asked again twice, after the time it says and some more, so
     that those who were refused together do not come back together.
 
+    No wait is longer than the caller's own timeout leaves it.
+
     Args:
         enabled: Whether to resume at all.
+        deadline: When the caller wants it to have ended.
         window: How long to try, in seconds, from the last message on.
         clock: Gives the time in seconds.
     """
 
-    def __init__(self, *, enabled: bool, window: float = WINDOW, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        deadline: Deadline,
+        window: float = WINDOW,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._enabled = enabled
+        self._deadline = deadline
+        self._too_late: exc.DeadlineExceeded | None = None
         self._window = window
         self._clock = clock
         self._first: exc.HeadwaterError | None = None
@@ -67,6 +79,23 @@ class Resumption:
         Raises:
             HeadwaterError: There is none: this failure, or the one that came first, is final.
         """
+        pause = self._wanted_pause(error, begun=begun)
+        left = self._deadline.left()
+        if left is None or pause < left:
+            return pause
+        self._too_late = _too_late(error)
+        return left
+
+    def require_time(self) -> None:
+        """Makes sure, after a pause, that there is time for another try.
+
+        Raises:
+            DeadlineExceeded: The caller's timeout was over with the pause.
+        """
+        if self._too_late is not None:
+            raise self._too_late
+
+    def _wanted_pause(self, error: exc.HeadwaterError, *, begun: bool) -> float:
         if self._enabled and not begun and isinstance(error, exc.Overloaded):
             return self._pause_after_refusal(error)
         if not self._enabled or not self._is_worth_a_try(error, begun=begun):
@@ -102,19 +131,40 @@ class Resumption:
         return self._first if self._first is not None and gave_nothing else error
 
 
+def _too_late(error: exc.HeadwaterError) -> exc.DeadlineExceeded:
+    """What a caller gets whose timeout was over while a failure was waited out."""
+    made = exc.DeadlineExceeded(
+        f"the timeout was over before another try; the last one failed: {error.message}",
+        code="DEADLINE_EXCEEDED",
+        answer=getattr(error, "answer", ""),
+        partial=getattr(error, "partial", ""),
+        request_id=getattr(error, "request_id", ""),
+    )
+    made.__cause__ = error
+    return made
+
+
 class Deadline:
-    """When the calls of one answer must have ended, together.
+    """When the calls of one answer, and the waits between them, must have ended.
 
     Args:
-        timeout: Seconds from now. None: never.
+        timeout: Seconds from the first `left` on. None: never.
+        clock: Gives the time in seconds.
     """
 
-    def __init__(self, timeout: float | None) -> None:
-        self._at = None if timeout is None else time.monotonic() + timeout
+    def __init__(self, timeout: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._at: float | None = None
 
     def left(self) -> float | None:
-        """Seconds that are left for the next call; never 0."""
-        return None if self._at is None else max(self._at - time.monotonic(), 0.001)
+        """Seconds that are left; 0 when there are none. None: without limit."""
+        if self._timeout is None:
+            return None
+        now = self._clock()
+        if self._at is None:
+            self._at = now + self._timeout
+        return max(self._at - now, 0.0)
 
 
 def leaves_it_running(error: exc.HeadwaterError) -> bool:

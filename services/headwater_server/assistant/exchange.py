@@ -92,10 +92,14 @@ class Exchange:
         try:
             async for event in events:
                 meter.see(event)
-                for chunk in self._chunks(event):
-                    yield chunk
-                if isinstance(event, Finished):
+                if isinstance(event, Text):
+                    for piece in self._answer.add(event.text):
+                        yield _chunk(piece)
+                elif isinstance(event, Finished):
                     finished = event
+                else:
+                    for chunk in self._chunks(event):
+                        yield chunk
                 if finished or self._answer.full:
                     break
         except ServiceError:
@@ -109,9 +113,7 @@ class Exchange:
 
     def _chunks(self, event: Event) -> Iterator[answer_pb2.AnswerChunk]:
         answer = self._answer
-        if isinstance(event, Text):
-            yield from map(_chunk, answer.add(event.text))
-        elif isinstance(event, Reasoning):
+        if isinstance(event, Reasoning):
             if thought := self._thoughts.feed(event.text):
                 yield messages.reasoning_chunk(thought)
         elif isinstance(event, Cite):

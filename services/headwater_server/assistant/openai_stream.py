@@ -61,6 +61,7 @@ class ChatStream:
         self._refused = False
         self._usage: Usage | None = None
         self._model = ""
+        self._named: object = None
 
     def feed(self, event: ServerSentEvent) -> list[Event]:
         """Reads one event of the stream.
@@ -115,7 +116,10 @@ class ChatStream:
         usage = document.get("usage") or table(document.get("x_groq")).get("usage")
         if isinstance(usage, dict):
             self._usage = _usage(usage)
-        self._model = label(document.get("model")) or self._model
+        named = document.get("model")
+        if named != self._named:  # they say it with each token
+            self._named = named
+            self._model = label(named) or self._model
         self._answered = self._answered or "choices" in document
 
     def _choice(self, choice: Table) -> Iterator[Event]:

@@ -81,19 +81,17 @@ class AssistantCore:
     ) -> AsyncGenerator[answer_pb2.AnswerChunk]:
         """Streams what an assistant says; see `AssistantService.StreamGenerate`."""
         del caller
-        name, assistant = self._registry.assistant(request.assistant)
         prefix = messages.prefix_of(request)
+        asked, fallbacks = self._asked(request)
+        name, assistant = self._registry.assistant(asked)
         if prefix is not None and (_must_abstain(request) or not assistant.model.continues_prefix):
             raise InvalidRequest("prefix", f"{name} cannot go on from what it has said")
-        fallbacks = self._policy.fallbacks.get(assistant_id(name), ())
-        if prefix is not None and fallbacks:  # texts of two assistants are never mixed
-            raise InvalidRequest("prefix", f"another may have said it in place of {name}: nobody knows who can go on")
         if _must_abstain(request):
             yield abstention(request, name)
             return
         if assistant.model.context_tokens is None and _is_long(request):
             await self._list.learn(assistant_id(name).partition("/")[0])
-            name, assistant = self._registry.assistant(request.assistant)
+            name, assistant = self._registry.assistant(asked)
         exchange = Exchange(request, name, assistant, self._template)
         if prefix is not None:
             await exchange.go_on(prefix)
@@ -102,8 +100,32 @@ class AssistantCore:
             first_to_speak(choice.attempts(fallbacks), policy=self._policy, health=self._health) as spoken,
             aclosing(choice.of(spoken).chunks(spoken.events())) as chunks,
         ):
+            is_unsigned = bool(fallbacks)  # the first text says whose it is, where it could be another's
             async for chunk in chunks:
+                if is_unsigned and chunk.HasField("text"):
+                    chunk.text.assistant = choice.of(spoken).assistant
+                    is_unsigned = False
                 yield chunk
+
+    def _asked(self, request: assistant_service_pb2.StreamGenerateRequest) -> tuple[str, Sequence[str]]:
+        """Who is to answer a request, `provider/model`, and who may stand in.
+
+        Texts of two assistants are never mixed: a part of an answer is gone on with by whoever said it, or by nobody.
+
+        Raises:
+            ServiceError: Nobody knows who said it, or it is none of those who could have (INVALID_FIELD); there is no
+                such assistant (RESOURCE_NOT_FOUND).
+        """
+        wanted = assistant_id(self._registry.assistant(request.assistant)[0])
+        fallbacks = self._policy.fallbacks.get(wanted, ())
+        if not request.HasField("prefix"):
+            return wanted, fallbacks
+        said_by = assistant_id(request.prefix.assistant)
+        if not said_by and fallbacks:
+            raise InvalidRequest("prefix", f"another may have said it in place of {wanted}: nobody knows who can go on")
+        if said_by and said_by not in {wanted, *fallbacks}:
+            raise InvalidRequest("prefix.assistant", f"{said_by} is neither {wanted} nor one of its fallbacks")
+        return said_by or wanted, ()
 
 
 class _Choice:

@@ -126,7 +126,7 @@ class Asking:
         if not self._transcript.spoken:
             return None
         so_far = self._transcript.answer_so_far()
-        return AnswerPrefix(text=so_far.text, citations=so_far.citations)
+        return AnswerPrefix(text=so_far.text, citations=so_far.citations, assistant=self._transcript.speaker)
 
     def _honest(self, ending: answer_pb2.Answer | None) -> answer_pb2.Answer | None:
         """Marks the usage as partial where the assistant was asked before: what that cost, nobody has told."""

@@ -24,7 +24,6 @@ from headwater_server.orchestrator.answer_log.protocol import (
 from headwater_server.orchestrator.chats.answers import TurnAnswer, digest_of, record_of
 from headwater_server.orchestrator.chats.conversation import Conversation
 from headwater_server.orchestrator.chats.conversations import Conversations
-from headwater_server.orchestrator.chats.follow_up import FollowUps
 from headwater_server.orchestrator.chats.protocol import TurnExists
 from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.failures import DescribeFailure, draining
@@ -32,6 +31,7 @@ from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.kept import Found
 from headwater_server.orchestrator.registry import Opening, Registry
 from headwater_server.orchestrator.run import AnswerRun
+from headwater_server.orchestrator.searching.follow_up import FollowUps
 from headwater_server.orchestrator.terms import Backends, terms_of
 from headwater_server.orchestrator.timing import Clock
 from headwater_server.orchestrator.transcript import Transcript, header_of

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import islice
 
 import anyio
 
@@ -28,6 +28,12 @@ PENDING_BYTES = 64 * 1024
 TAIL_BYTES = 128 * 1024
 """How much of what was handed out is kept in memory for readers that are a little behind; the log has the rest."""
 
+_KEPT_BYTES = 48
+"""What an event that is kept costs beyond its bytes. As a message it would cost 850."""
+
+_PARTS = 64
+"""How many pieces of a text may wait apart: each costs some 50 bytes beyond its text."""
+
 
 class Feed:
     """Takes events in order from one writer, and gives them, merged, numbered and logged, to its readers.
@@ -40,18 +46,20 @@ class Feed:
     def __init__(self, transcript: Transcript, journal: Journal) -> None:
         self._transcript = transcript
         self._journal = journal
-        self._pending: list[AnswerChunk] = []  # not yet numbered
+        self._pending: list[_Speech | answer_pb2.Citation] = []  # not yet numbered
         self._pending_bytes = 0
         self._numbered: list[AnswerChunk] = []  # not yet logged
-        self._tail: deque[tuple[AnswerChunk, int]] = deque()  # handed out, with their sizes
+        self._fresh: list[AnswerChunk] = []  # handed out last
+        self._tail: deque[bytes] = deque()  # handed out, the last ones included
         self._tail_bytes = 0
         self._published = transcript.last_sequence  # an earlier owner's events are in the log
         self._failure: Exception | None = None
         self._ended = False
         self._flushing = False
-        self._flushed = anyio.Event()
-        self._waiting: set[asyncio.Future[None]] = set()
-        self._wake_writer = anyio.Event()
+        self._flushed: anyio.Event | None = None  # while somebody waits for that
+        self._waiting: dict[asyncio.Future[None], float] = {}  # readers, and until when they wait
+        self._timer: asyncio.TimerHandle | None = None  # one for all readers and all their waits
+        self._wake_writer: anyio.Event | None = None  # while it waits
         self._readers = 0
         self.visits = 0
         """How many readers have come so far."""
@@ -79,7 +87,7 @@ class Feed:
     @property
     def buffered_bytes(self) -> int:
         """How much is kept in memory for readers."""
-        numbered = sum(chunk.ByteSize() for chunk in self._numbered)
+        numbered = sum([chunk.ByteSize() for chunk in self._numbered]) if self._numbered else 0
         return self._pending_bytes + numbered + self._tail_bytes + self._journal.kept_bytes
 
     @property
@@ -101,7 +109,8 @@ class Feed:
         finally:
             self._readers -= 1
             if not self._readers:
-                self._wake_writer.set()
+                self._drop_timer()
+                self._room_made()
                 left()
 
     async def wait_for_room(self) -> None:
@@ -109,12 +118,28 @@ class Feed:
         while self.full and not self.deserted:
             self._wake_writer = anyio.Event()
             await self._wake_writer.wait()
+            self._wake_writer = None
 
     def put(self, event: AnswerChunk) -> None:
         """Hands on a `text`, `reasoning` or `citation` event, not yet numbered."""
-        self._pending.append(event)
+        kind = event.WhichOneof("event")
         self._pending_bytes += event.ByteSize()
+        if kind == "citation":
+            self._pending.append(event.citation)
+        elif kind == "text":
+            if event.text.assistant:
+                self._transcript.note_speaker(event.text.assistant)
+            self._put_speech(event.text.text, aloud=True)
+        else:
+            self._put_speech(event.reasoning.text, aloud=False)
         self._wake_readers()
+
+    def _put_speech(self, text: str, *, aloud: bool) -> None:
+        last = self._pending[-1] if self._pending else None
+        if isinstance(last, _Speech) and last.aloud == aloud:
+            last.add(text)
+        else:
+            self._pending.append(_Speech(text, aloud=aloud))
 
     def put_numbered(self, chunks: Sequence[AnswerChunk]) -> None:
         """Hands on events that the transcript has numbered: those that are never merged."""
@@ -124,17 +149,16 @@ class Feed:
     def number_pending(self) -> None:
         """Merges and numbers what waits, so that the transcript is complete up to here."""
         pending, self._pending, self._pending_bytes = self._pending, [], 0
-        self._wake_writer.set()
-        for kind, events in groupby(pending, key=_kind):
-            match kind:
-                case "text":
-                    self._numbered.append(self._transcript.add_text("".join(event.text.text for event in events)))
-                case "reasoning":
-                    thought = "".join(event.reasoning.text for event in events)
-                    self._numbered.append(self._transcript.add_reasoning(thought))
-                case _:
-                    citations = [self._transcript.add_citation(event.citation) for event in events]
-                    self._numbered += [chunk for chunk in citations if chunk is not None]
+        self._room_made()
+        for item in pending:
+            if not isinstance(item, _Speech):
+                citation = self._transcript.add_citation(item)
+                if citation is not None:
+                    self._numbered.append(citation)
+            elif item.aloud:
+                self._numbered.append(self._transcript.add_text(item.text))
+            else:
+                self._numbered.append(self._transcript.add_reasoning(item.text))
 
     async def flush(self) -> None:
         """Merges, numbers, logs and hands out what waits; whoever is cancelled in it loses nothing.
@@ -143,18 +167,18 @@ class Feed:
             Fenced: The answer has another owner by now.
         """
         while self._flushing:
+            if self._flushed is None:
+                self._flushed = anyio.Event()
             await self._flushed.wait()
         if self._pending:
             self.number_pending()
         if not self._numbered:
             return
-        self._flushing, self._flushed = True, anyio.Event()  # one for all who wait
+        self._flushing = True
         try:
             await self._journal.append(self._numbered)
         finally:
-            self._flushing = False
-            self._flushed.set()
-            self._publish()
+            self._end_flushing()
 
     async def conclude(self, ending: answer_pb2.Answer) -> answer_pb2.Answer:
         """Logs the terminal message and seals the answer, and only then hands the message out.
@@ -172,14 +196,12 @@ class Feed:
         """
         await self.flush()
         terminal = self._transcript.add_answer(ending)
-        self._flushing, self._flushed = True, anyio.Event()  # one for all who wait
+        self._flushing = True
         self._numbered.append(terminal)
         try:
             await self._journal.conclude(terminal)
         finally:
-            self._flushing = False
-            self._flushed.set()
-            self._publish()
+            self._end_flushing()
         return terminal.answer
 
     def end(self, failure: Exception | None = None) -> None:
@@ -209,46 +231,81 @@ class Feed:
 
     async def _since(self, after: int) -> Sequence[AnswerChunk]:
         missing = self._published - after
+        if missing == len(self._fresh):
+            return self._fresh
         if missing > len(self._tail):
             logged = await self._journal.read(after)
             if not logged or logged[0].sequence != after + 1:
                 raise EventsLost(f"nothing is left of what follows {after}")
             return [chunk for chunk in logged if chunk.sequence <= self._published]  # the end is logged before its time
-        if missing == len(self._tail):
-            return [chunk for chunk, _ in self._tail]
-        return [self._tail[index][0] for index in range(len(self._tail) - missing, len(self._tail))]
+        return [AnswerChunk.FromString(event) for event in islice(self._tail, len(self._tail) - missing, None)]
 
     def _publish(self) -> None:
         """Hands out what has been logged, which after a cancellation may be less than all."""
         if self._journal.given_up:
             self._transcript.note_unlogged()
         logged = self._journal.last_sequence
-        kept = 0
-        for chunk in self._numbered:
-            if chunk.sequence > logged:
-                break
-            kept += 1
-            size = chunk.ByteSize()
-            self._tail.append((chunk, size))
-            self._tail_bytes += size
-            self._published = chunk.sequence
-        del self._numbered[:kept]
+        fresh, behind = self._numbered, []
+        if fresh and fresh[-1].sequence > logged:
+            fresh = [chunk for chunk in self._numbered if chunk.sequence <= logged]
+            behind = self._numbered[len(fresh) :]
+        self._numbered = behind
+        if fresh:
+            self._fresh = fresh
+            self._published = fresh[-1].sequence
+        for chunk in fresh:
+            event = chunk.SerializeToString()
+            self._tail.append(event)
+            self._tail_bytes += len(event) + _KEPT_BYTES
         while self._tail_bytes > TAIL_BYTES and len(self._tail) > 1 and not self._journal.given_up:
-            _, size = self._tail.popleft()
-            self._tail_bytes -= size
+            self._tail_bytes -= len(self._tail.popleft()) + _KEPT_BYTES
         self._wake_readers()
 
+    def _end_flushing(self) -> None:
+        self._flushing = False
+        if self._flushed is not None:  # the one for all who wait
+            self._flushed.set()
+            self._flushed = None
+        self._publish()
+
+    def _room_made(self) -> None:
+        if self._wake_writer is not None:
+            self._wake_writer.set()
+
     async def _wait(self, patience: float) -> None:
-        """Waits to be woken. A bare future and timer of asyncio, because anyio's event and scope cost 10 µs a token."""
+        """Waits to be woken, for some seconds at most.
+
+        A bare future of asyncio, because anyio's event and scope cost 10 µs a token; and one timer that is set anew
+        only when it has gone off, because a timer for each token costs 2.
+        """
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting.add(future)
-        timer = loop.call_later(patience, _wake, future)
+        due = loop.time() + patience
+        self._waiting[future] = due
+        if self._timer is None or due < self._timer.when():
+            self._drop_timer()
+            self._timer = loop.call_at(due, self._look)
         try:
             await future
         finally:
-            timer.cancel()
-            self._waiting.discard(future)
+            del self._waiting[future]
+
+    def _look(self) -> None:
+        """Wakes those who have waited for long enough, and comes back for the others."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for future, due in self._waiting.items():
+            if due <= now:
+                _wake(future)
+        later = [due for due in self._waiting.values() if due > now]
+        if later:
+            self._timer = loop.call_at(min(later), self._look)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake_readers(self) -> None:
         for future in self._waiting:
@@ -260,5 +317,23 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _kind(event: AnswerChunk) -> str | None:
-    return event.WhichOneof("event")
+class _Speech:
+    """Adjacent pieces of text, or of reasoning, which will be one event. As messages they would cost 850 bytes each."""
+
+    __slots__ = ("_parts", "aloud")
+
+    def __init__(self, text: str, *, aloud: bool) -> None:
+        self._parts = [text]
+        self.aloud = aloud
+        """Whether it is text, and not reasoning."""
+
+    def add(self, text: str) -> None:
+        """Adds a piece."""
+        if len(self._parts) >= _PARTS:
+            self._parts = ["".join(self._parts)]
+        self._parts.append(text)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self._parts[0] if len(self._parts) == 1 else "".join(self._parts)

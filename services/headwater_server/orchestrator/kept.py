@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 from headwater.v1 import answer_pb2
 from headwater.v1.answer_service_pb2 import ListAnswersRequest, ListAnswersResponse, StreamAnswerRequest
 from headwater_server.errors import ResourceNotFound
 from headwater_server.interfaces import Caller
-from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerRecord
-from headwater_server.orchestrator.chats.answers import record_of
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerLogError, AnswerRecord
+from headwater_server.orchestrator.chats.answers import TurnAnswer, record_of
 from headwater_server.orchestrator.chats.conversations import Conversations
+from headwater_server.orchestrator.listed import clear_contents
+from headwater_server.orchestrator.logged import logged_transcript
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun
-from headwater_server.orchestrator.transcript import header_of
+from headwater_server.orchestrator.transcript import RuleBrokenError, header_of
 from headwater_server.paging import MAX_PAGE_BYTES, PageTokens, page_of, page_size
 
 DEFAULT_PAGE = 50
@@ -49,6 +53,8 @@ class KeptAnswers:
             record = record_of(turn)
         if record is None or record.tenant != caller.tenant:
             raise ResourceNotFound(name)
+        if not record.ending and (opening := self._registry.find_request(caller, record.request_id)) is not None:
+            await opening.done.wait()  # it has been recorded, and begins; another process may know it already
         return self._registry.find(caller, name) or record
 
     async def find_request(self, caller: Caller, request_id: str) -> Found:
@@ -69,10 +75,29 @@ class KeptAnswers:
             raise ResourceNotFound(f"answers/(request_id {request_id})")
         return self._registry.find(caller, record.name) or record
 
-    def live(self, caller: Caller, name: str) -> answer_pb2.Answer | None:
-        """The caller's answer of this name as it stands, if it runs here."""
+    async def live(self, caller: Caller, name: str) -> answer_pb2.Answer | None:
+        """The caller's answer of this name as it stands, if it runs, here or where the log is shared."""
         run = self._registry.find(caller, name)
-        return None if run is None else current(run)
+        if run is not None:
+            return current(run)
+        record = await self._log.find(name)
+        if record is None or record.ending or record.tenant != caller.tenant:
+            return None
+        return await self.standing(record)
+
+    async def standing(self, found: Found) -> answer_pb2.Answer:
+        """An answer as it stands; of one that runs elsewhere what is logged, and where that fails, what was asked."""
+        if isinstance(found, AnswerRun | TurnAnswer) or found.ending:
+            return current(found)
+        try:
+            request = StreamAnswerRequest.FromString(found.request)
+            transcript = await logged_transcript(self._log, found, request)
+        except (AnswerLogError, DecodeError, RuleBrokenError):
+            return current(found)
+        answer = transcript.answer_so_far()
+        if transcript.terminal is not None:  # it is about to be sealed
+            answer.last_sequence -= 1
+        return answer
 
     async def page(self, request: ListAnswersRequest, caller: Caller) -> ListAnswersResponse:
         """A page of the caller's answers, newest first, without their sources' contents.
@@ -94,7 +119,8 @@ class KeptAnswers:
                 break
             position = records[-1].created, records[-1].name
             for record in await self._conversations.still_kept(records):
-                answers.append(_without_contents(current(self._registry.find(caller, record.name) or record)))
+                answer = await self.standing(self._registry.find(caller, record.name) or record)
+                answers.append(_listed(answer))
                 created.append(record.created)
                 room -= answers[-1].ByteSize()
         page, more = page_of(answers, limit=size)
@@ -122,11 +148,10 @@ def current(found: Found) -> answer_pb2.Answer:
     return answer
 
 
-def _without_contents(answer: answer_pb2.Answer) -> answer_pb2.Answer:
+def _listed(answer: answer_pb2.Answer) -> answer_pb2.Answer:
     bare = answer_pb2.Answer()
     bare.CopyFrom(answer)
-    for source in bare.sources:
-        source.ClearField("content")
+    clear_contents(bare)
     return bare
 
 

@@ -30,6 +30,8 @@ _WINDOW = 5 * _SAMPLES_A_TICK
 garbage, is no overload."""
 _SHRINK = 0.95
 _GROW = 0.01
+_RESERVED_PART = 8
+"""Which part of the limit may run beyond it, of those who have less than their share."""
 
 
 class Pressure:
@@ -56,12 +58,16 @@ class Pressure:
         """How many answers may run at once, as things are."""
         return int(self._limit)
 
-    def refusal(self, running: int) -> Overloaded | None:
+    def refusal(self, running: int, *, behind: bool = False) -> Overloaded | None:
         """Why one more answer may not begin, or None.
 
         Args:
             running: How many run already.
+            behind: Whether whoever asks has less than its share of them: then a few more may run than otherwise, so
+                that those who take all there is shut nobody out.
         """
+        if behind:
+            running -= max(1, self.limit // _RESERVED_PART)
         if running >= self._most:
             return Overloaded(
                 f"{self._most} answers are running, which is all this server takes; try again soon",

@@ -10,7 +10,6 @@ from anyio.abc import TaskGroup
 from google.protobuf.message import DecodeError
 
 from headwater.v1 import answer_pb2
-from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater_server.errors import ServiceError
 from headwater_server.interfaces import Caller
@@ -27,11 +26,12 @@ from headwater_server.orchestrator.chats.conversations import Conversations
 from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.ending import expires_at, failed_ending, value_name
 from headwater_server.orchestrator.failures import DescribeFailure, owner_lost
+from headwater_server.orchestrator.logged import logged_transcript
 from headwater_server.orchestrator.registry import Opening, Registry
 from headwater_server.orchestrator.run import AnswerRun
 from headwater_server.orchestrator.terms import terms_of
 from headwater_server.orchestrator.timing import Clock
-from headwater_server.orchestrator.transcript import Transcript, header_of
+from headwater_server.orchestrator.transcript import Transcript
 
 log = structlog.get_logger("headwater.answers")
 
@@ -202,21 +202,3 @@ def _request_of(record: AnswerRecord) -> StreamAnswerRequest | None:
         return StreamAnswerRequest.FromString(record.request)
     except DecodeError:
         return None
-
-
-async def logged_transcript(answer_log: AnswerLog, record: AnswerRecord, request: StreamAnswerRequest) -> Transcript:
-    """What the log has of an answer that has not ended.
-
-    Args:
-        answer_log: The log.
-        record: The answer.
-        request: What was asked.
-
-    Raises:
-        AnswerLogError: It cannot be read.
-    """
-    transcript = Transcript(header_of(record.name, request, created=record.created))
-    while entries := await answer_log.read(record.name, after=transcript.last_sequence):
-        for entry in entries:
-            transcript.restore(AnswerChunk.FromString(entry.event))
-    return transcript

@@ -46,6 +46,7 @@ class Registry:
         self._maximum = maximum
         self._pressure = pressure
         self._openings: set[Opening] = set()
+        self._running_of: Counter[str] = Counter()  # by tenant; only of those that have some
         self._by_name: dict[str, AnswerRun] = {}
         self._by_request: dict[tuple[str, str], Opening] = {}
         self._request_ids: Counter[str] = Counter()  # tenants may use the same
@@ -58,9 +59,22 @@ class Registry:
         """Whether as many answers run as may."""
         return len(self._openings) >= self._maximum
 
-    def refusal(self) -> Overloaded | None:
-        """Why one more may not begin, or None."""
-        return self._pressure.refusal(len(self._openings))
+    def refusal(self, tenant: str | None = None) -> Overloaded | None:
+        """Why one more may not begin, or None.
+
+        Args:
+            tenant: Whose it would be. One that has less than its share of what may run is refused last.
+        """
+        running = len(self._openings)
+        refusal = self._pressure.refusal(running)
+        if refusal is not None and tenant is not None and self._is_behind(tenant):
+            return self._pressure.refusal(running, behind=True)
+        return refusal
+
+    def _is_behind(self, tenant: str) -> bool:
+        """Whether a tenant has less than an equal share, among those that have answers, of what may run."""
+        sharing = len(self._running_of.keys() | {tenant})
+        return self._running_of[tenant] * sharing < self._pressure.limit
 
     async def room(self) -> None:
         """Returns when one more may run."""
@@ -78,11 +92,12 @@ class Registry:
         Raises:
             Overloaded: As many answers run as may.
         """
-        refusal = self.refusal() if not name else None
+        refusal = self.refusal(caller.tenant) if not name else None
         if refusal is not None:
             raise refusal
         opening = Opening(request, caller)
         self._openings.add(opening)
+        self._running_of[caller.tenant] += 1
         if request.request_id:
             self._by_request[caller.tenant, request.request_id] = opening
             self._request_ids[request.request_id] += 1
@@ -105,6 +120,9 @@ class Registry:
     def remove(self, opening: Opening) -> None:
         """Gives the place back, because the answer has ended, or never began."""
         self._openings.discard(opening)
+        self._running_of[opening.caller.tenant] -= 1
+        if not self._running_of[opening.caller.tenant]:
+            del self._running_of[opening.caller.tenant]
         if not self._openings:
             self._idle.set()
             self._idle = anyio.Event()  # one for all who wait, set once

@@ -56,7 +56,7 @@ class Relay:
             if kind == "answer":
                 self.continuations += begins_at is not None  # it had said all there is
                 return event.answer
-            spoken = event.text.text or event.reasoning.text
+            spoken = event.text.text if kind == "text" else event.reasoning.text
             if spoken:
                 if begins_at is not None:
                     _require_going_on(event, begins_at)
@@ -68,7 +68,7 @@ class Relay:
                 if room_to_think < 0:
                     self.over_long = True
                     return None
-            if kind == "text":
+            elif kind == "text":
                 room -= len(spoken.encode())
                 if room < 0:
                     self.over_long = True

@@ -14,13 +14,13 @@ from headwater_server.names import assistant_name
 from headwater_server.orchestrator.answer_log.protocol import Fenced
 from headwater_server.orchestrator.asking import Asking
 from headwater_server.orchestrator.chats.conversation import Conversation
-from headwater_server.orchestrator.chats.follow_up import FollowUps
 from headwater_server.orchestrator.ending import completed_ending, cut_off_ending, failed_ending, value_name
 from headwater_server.orchestrator.failures import DescribeFailure, draining, taken_over
 from headwater_server.orchestrator.feed import Feed
 from headwater_server.orchestrator.journal import Journal
 from headwater_server.orchestrator.relay import Relay
-from headwater_server.orchestrator.searching import is_searched, sources_of
+from headwater_server.orchestrator.searching.follow_up import FollowUps
+from headwater_server.orchestrator.searching.sources import is_searched, sources_of
 from headwater_server.orchestrator.terms import Backends, Terms
 from headwater_server.orchestrator.timing import Clock, Stopwatch
 from headwater_server.orchestrator.transcript import Transcript
@@ -169,7 +169,7 @@ class AnswerRun:
             return
         status = self._describe(error, self.caller.request_id)
         ending = failed_ending(self.transcript, status, keep=self.terms.keep)
-        ending.assistant = assistant_name(self.terms.assistant)
+        ending.assistant = self.transcript.speaker or assistant_name(self.terms.assistant)
         ending.timings.CopyFrom(self._timings())
         self.ending = ending
         await self._journal.seal(ending)

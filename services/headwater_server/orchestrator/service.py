@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,15 +13,15 @@ from google.protobuf.empty_pb2 import Empty
 from headwater.v1 import answer_pb2, answer_service_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
-from headwater_server.errors import InvalidRequest, Overloaded
+from headwater_server.errors import InvalidRequest, Overloaded, ResourceNotFound
 from headwater_server.interfaces import Caller
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerRecord
 from headwater_server.orchestrator.beginning import Beginning
 from headwater_server.orchestrator.chats.answers import TurnAnswer
 from headwater_server.orchestrator.chats.calls import ChatCalls
 from headwater_server.orchestrator.chats.conversations import AnyChats, Conversations, OpenStore, open_conversations
-from headwater_server.orchestrator.chats.follow_up import FollowUps
 from headwater_server.orchestrator.config import OrchestratorConfig
+from headwater_server.orchestrator.elsewhere import Elsewhere, Here
 from headwater_server.orchestrator.failures import DescribeFailure, draining, elsewhere, ending, waiting
 from headwater_server.orchestrator.kept import Found, KeptAnswers, current
 from headwater_server.orchestrator.pressure import Pressure
@@ -30,6 +30,8 @@ from headwater_server.orchestrator.reading import follow, recite, replay
 from headwater_server.orchestrator.recovery import Recovery
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun
+from headwater_server.orchestrator.searching.follow_up import FollowUps
+from headwater_server.orchestrator.siblings import Siblings
 from headwater_server.orchestrator.terms import Backends
 from headwater_server.owned_tasks import owned_tasks
 
@@ -51,6 +53,7 @@ class Orchestrator:
         answer_log: AnswerLog,
         conversations: Conversations,
         describe: DescribeFailure,
+        siblings: Siblings | None = None,
     ) -> None:
         self._config = config
         self._log = answer_log
@@ -84,6 +87,17 @@ class Orchestrator:
             conversations=conversations,
             describe=describe,
         )
+        self.here = Here(self._kept, read=self._read_here, stop=_cancelled)
+        """What siblings call."""
+        self._elsewhere: Elsewhere | None = None
+        if siblings is not None:
+            self._elsewhere = Elsewhere(
+                siblings,
+                kept=self._kept,
+                read_here=self._read_here,
+                recovery=self._recovery,
+                is_draining=self._beginning.is_draining,
+            )
         # The RPCs about chats are methods of this object too, as a servicer wants them.
         self.create_chat = self._chats.create_chat
         self.get_chat = self._chats.get_chat
@@ -101,9 +115,9 @@ class Orchestrator:
         """Ends running answers with SERVER_DRAINING, and refuses new ones."""
         self._beginning.drain()
 
-    def refusal(self) -> Overloaded | None:
-        """Why no more answers may begin, or None."""
-        return self._registry.refusal()
+    def refusal(self, tenant: str | None = None) -> Overloaded | None:
+        """Why no more answers may begin, or None; `tenant`'s, where it is known."""
+        return self._registry.refusal(tenant)
 
     def has_request(self, request_id: str) -> bool:
         """Whether an answer with this request_id runs, whosever it is."""
@@ -112,6 +126,11 @@ class Orchestrator:
     async def measure(self) -> None:
         """Measures how much the server can carry; runs until it is cancelled."""
         await self._pressure.measure(lambda: len(self._registry), lambda: self._registry.buffered_bytes)
+
+    async def watch_siblings(self) -> None:
+        """Takes over the answers of other processes that have died; runs until it is cancelled."""
+        if self._elsewhere is not None:
+            await self._elsewhere.watch()
 
     async def idle(self) -> None:
         """Returns when no answer runs."""
@@ -122,7 +141,7 @@ class Orchestrator:
         start = time.monotonic()
         _check(request)
         found = await self._beginning.attach_or_begin(request, caller, start)
-        async with aclosing(self._read(found, after=0)) as chunks:
+        async with aclosing(self._read(found, caller, after=0)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -140,13 +159,13 @@ class Orchestrator:
         """Goes on with an answer's stream. Closing it is a disconnect."""
         found = await self._kept.find(caller, request.name)
         after = request.after_sequence if request.HasField("after_sequence") else None
-        async with aclosing(self._read(found, after=after)) as chunks:
+        async with aclosing(self._read(found, caller, after=after)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def get_answer(self, request: answer_service_pb2.GetAnswerRequest, caller: Caller) -> answer_pb2.Answer:
         """An answer as it stands."""
-        return current(await self._kept.find(caller, request.name))
+        return await self._kept.standing(await self._kept.find(caller, request.name))
 
     async def list_answers(
         self, request: answer_service_pb2.ListAnswersRequest, caller: Caller
@@ -160,16 +179,15 @@ class Orchestrator:
         found = await (
             self._kept.find(caller, request.name) if by_name else self._kept.find_request(caller, request.request_id)
         )
-        if isinstance(found, AnswerRun):
-            await _stopped(found)
-        _require_ended(found)
-        return current(found)
+        return await self._cancelled(found, caller)
 
     async def delete_answer(self, request: answer_service_pb2.DeleteAnswerRequest, caller: Caller) -> Empty:
         """Forgets an answer; one that runs is stopped first."""
         found = await self._kept.find(caller, request.name)
         if isinstance(found, AnswerRun):
             await _stopped(found)
+        elif self._is_elsewhere(found):
+            await self._cancelled(found, caller)
         _require_here(found)
         await self._log.delete(request.name)
         if found.request.chat if isinstance(found, AnswerRun) else found.chat:
@@ -177,13 +195,35 @@ class Orchestrator:
         return Empty()
 
     async def _stop(self, caller: Caller, name: str) -> None:
-        """Stops an answer, if it runs here."""
+        """Stops an answer, if this server makes it."""
         await self._registry.taken_over(name)
         run = self._registry.find(caller, name)
         if run is not None:
             await _stopped(run)
+        elif self._elsewhere is not None:
+            with suppress(ResourceNotFound):
+                found = await self._kept.find(caller, name)
+                if isinstance(found, AnswerRun) or self._is_elsewhere(found):
+                    await self._cancelled(found, caller)
 
-    def _read(self, found: Found, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
+    def _is_elsewhere(self, found: Found) -> bool:
+        return self._elsewhere is not None and self._elsewhere.makes(found)
+
+    async def _cancelled(self, found: Found, caller: Caller) -> answer_pb2.Answer:
+        """An answer as it ended, stopped if it ran, here or in another process of this server."""
+        if self._elsewhere is not None and self._elsewhere.makes(found):
+            stopped = await self._elsewhere.cancelled(found, caller)
+            if isinstance(stopped, answer_pb2.Answer):
+                return stopped
+            found = stopped
+        return await _cancelled(found)
+
+    def _read(self, found: Found, caller: Caller, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
+        if self._elsewhere is not None and self._elsewhere.makes(found):
+            return self._elsewhere.read(found, caller, after=after)
+        return self._read_here(found, after)
+
+    def _read_here(self, found: Found, after: int | None) -> AsyncGenerator[AnswerChunk]:
         if isinstance(found, AnswerRun):
             return follow(
                 found, after=after, heartbeat=self._config.heartbeat, left=lambda: self._beginning.left(found)
@@ -203,6 +243,7 @@ async def open_orchestrator(
     describe: DescribeFailure,
     open_chats: OpenStore | None = None,
     any_chats: AnyChats = lambda: True,
+    siblings: Siblings | None = None,
 ) -> AsyncIterator[Orchestrator]:
     """Opens the orchestrator, which owns the tasks of its answers; leaving drains what still runs.
 
@@ -211,10 +252,11 @@ async def open_orchestrator(
     Args:
         backends: The services to use.
         config: What it needs to know.
-        answer_log: Where answers are kept; nobody else writes to it.
+        answer_log: Where answers are kept; nobody else writes to it, but for siblings.
         describe: Makes a status of a failure, to be kept with the answer.
         open_chats: Opens the store of chats when it is first needed; None: there are no chats.
         any_chats: Whether there may be any in the store.
+        siblings: The other processes that share the log; None: there are none.
     """
     unfinished = await answer_log.unsealed()
     async with (
@@ -229,10 +271,18 @@ async def open_orchestrator(
         owned_tasks(cancel=True) as measuring,
     ):
         orchestrator = Orchestrator(
-            backends, config, tasks, answer_log=answer_log, conversations=conversations, describe=describe
+            backends,
+            config,
+            tasks,
+            answer_log=answer_log,
+            conversations=conversations,
+            describe=describe,
+            siblings=siblings,
         )
         orchestrator.recover(unfinished)
         measuring.start_soon(orchestrator.measure)
+        if siblings is not None:
+            measuring.start_soon(orchestrator.watch_siblings)
         try:
             yield orchestrator
         finally:
@@ -255,6 +305,14 @@ def _require_ended(found: Found) -> None:
     if found.ending:
         return
     raise draining(found.name) if isinstance(found, AnswerRun) else waiting(found.name)
+
+
+async def _cancelled(found: Found) -> answer_pb2.Answer:
+    """An answer as it ended, stopped if it ran."""
+    if isinstance(found, AnswerRun):
+        await _stopped(found)
+    _require_ended(found)
+    return current(found)
 
 
 async def _stopped(run: AnswerRun) -> None:

@@ -43,9 +43,8 @@ class Transcript:
     def __init__(self, header: answer_pb2.Answer) -> None:
         self._header = header
         self._sequence = 0
-        self._text: list[str] = []
         self._text_bytes = 0
-        self._encoded = bytearray()
+        self._encoded = bytearray()  # the text; a list of its pieces would be five times as large
         self._crc = 0
         self._sources: dict[str, source_pb2.Source] = {}
         self._searched = False
@@ -53,6 +52,7 @@ class Transcript:
         self._evidence = 0
         self._reasoning_bytes = 0
         self._assistant = ""
+        self._speaker = ""
         self._statistics = source_pb2.RetrievalStatistics()
         self._terminal: answer_pb2.Answer | None = None
 
@@ -90,6 +90,11 @@ class Transcript:
     def assistant(self) -> str:
         """The name of the assistant that `started` names; empty before."""
         return self._assistant
+
+    @property
+    def speaker(self) -> str:
+        """The name of the assistant that says the text, where others could have; empty before, and where none could."""
+        return self._speaker
 
     @property
     def searched(self) -> bool:
@@ -148,13 +153,23 @@ class Transcript:
         events[-1].statistics.CopyFrom(statistics)
         return [self._numbered(AnswerChunk(retrieved=event)) for event in events]
 
+    def note_speaker(self, assistant: str) -> None:
+        """Notes which of several assistants says the text: its first event is about to be added, and tells of it."""
+        if not self._text_bytes:
+            self._speaker = assistant
+
     def add_text(self, text: str) -> AnswerChunk:
         """Text to append; not empty, and no more than there is room for."""
         self._require_speech()
         encoded = text.encode()
         self._require(0 < len(encoded) <= self.room, "a text delta is not empty, and fits")
-        chunk = AnswerChunk(text=answer_pb2.TextDelta(text=text, offset_bytes=self._text_bytes))
-        self._append(text, encoded)
+        chunk = AnswerChunk()
+        delta = chunk.text  # filled in place: a message made and copied costs twice as much
+        delta.text = text
+        delta.offset_bytes = self._text_bytes
+        if self._speaker and not self._text_bytes:
+            delta.assistant = self._speaker
+        self._append(encoded)
         return self._numbered(chunk)
 
     def add_reasoning(self, text: str) -> AnswerChunk:
@@ -220,7 +235,8 @@ class Transcript:
                 self._searched = chunk.retrieved.HasField("statistics")
                 self._statistics = chunk.retrieved.statistics
             case "text":
-                self._append(chunk.text.text, chunk.text.text.encode())
+                self._speaker = self._speaker or chunk.text.assistant
+                self._append(chunk.text.text.encode())
             case "reasoning":
                 self._reasoning_bytes += len(chunk.reasoning.text.encode())
             case "citation":
@@ -240,7 +256,7 @@ class Transcript:
         answer = answer_pb2.Answer()
         answer.CopyFrom(self._header)
         answer.state = answer_pb2.ANSWER_STATE_RUNNING
-        answer.text = "".join(self._text)
+        answer.text = self._encoded.decode()
         answer.sources.extend(self._sources.values())
         answer.citations.extend(self._citations)
         answer.last_sequence = self._sequence
@@ -256,8 +272,7 @@ class Transcript:
             partial=True,
         )
 
-    def _append(self, text: str, encoded: bytes) -> None:
-        self._text.append(text)
+    def _append(self, encoded: bytes) -> None:
         self._text_bytes += len(encoded)
         self._encoded += encoded
         self._crc = google_crc32c.extend(self._crc, encoded)

@@ -8,6 +8,7 @@ exceptions carry the request with its headers, and a log that prints what they h
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import anyio
@@ -36,6 +37,7 @@ MAX_ERROR_BYTES = 64 << 10
 _KEEPALIVE_SECONDS = 4.0  # under the 5 s after which common servers close, so that a request never meets a closed one
 _STALE_CONNECTIONS = 3  # how many kept connections may turn out to be closed, before a request has a new one's chance
 _DRAIN_SECONDS = 0.05
+_BENEATH = "headwater.aiohttp"  # aiohttp's response, among the extensions of httpx's
 _LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError)
 
@@ -46,8 +48,8 @@ ItemT = TypeVar("ItemT")
 class BodyStream:
     """The body of one response. Read it, then `finish` it where the protocol has said that it has ended."""
 
-    def __init__(self, response: httpx.Response, errors: ProviderErrors) -> None:
-        self._pieces = aiter(response.aiter_bytes())
+    def __init__(self, pieces: _Pieces, errors: ProviderErrors) -> None:
+        self._pieces = pieces
         self._errors = errors
         self._size = 0
 
@@ -86,13 +88,77 @@ class BodyStream:
 
     async def _next_piece(self) -> bytes | None:
         try:
-            piece = await anext(self._pieces, None)
+            piece = await self._pieces.next()
         except _FAILURES as error:
             raise self._errors.truncated(_kind(error)) from None
-        self._size += len(piece or b"")
+        if piece is None:
+            return None
+        self._size += len(piece)
         if self._size > MAX_STREAM_BYTES:
             raise self._errors.protocol(f"a stream of more than {MAX_STREAM_BYTES} bytes")
         return piece
+
+
+class _Pieces(Protocol):
+    """The pieces of a body."""
+
+    async def next(self) -> bytes | None:
+        """The next piece; None where the body has ended."""
+        ...
+
+    def close(self) -> None:
+        """Notes that no more are wanted."""
+        ...
+
+
+class _DecodedPieces:
+    """The pieces of any body, as httpx gives them."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._pieces = aiter(response.aiter_bytes())
+
+    async def next(self) -> bytes | None:
+        return await anext(self._pieces, None)
+
+    def close(self) -> None:
+        pass  # with the response
+
+
+class _PlainPieces:
+    """The pieces of a body that is not compressed, from aiohttp itself.
+
+    That leaves out five iterators between it and us; and where aiohttp cancels a timer and sets another for each piece,
+    there is one for the whole body.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, *, silence: float) -> None:
+        self._content = response.content
+        self._silence = silence
+        self._loop = asyncio.get_running_loop()
+        self._waiting_since: float | None = None
+        protocol = None if response.connection is None else response.connection.protocol
+        if protocol is not None:
+            protocol.read_timeout = None  # set anew for the next request of the connection
+        self._timer = self._loop.call_later(silence, self._look)
+
+    async def next(self) -> bytes | None:
+        self._waiting_since = self._loop.time()
+        try:
+            return await self._content.readany() or None
+        finally:
+            self._waiting_since = None
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        """Ends a body that has been waited for too long, and comes back for one that has not."""
+        now = self._loop.time()
+        due = (now if self._waiting_since is None else self._waiting_since) + self._silence
+        if due > now:
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._content.set_exception(aiohttp.SocketTimeoutError("silence"))
 
 
 class HttpClient:
@@ -138,6 +204,7 @@ class HttpClient:
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
             follow_redirects=False,
         )
+        self._read_timeout = read_timeout
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -161,7 +228,11 @@ class HttpClient:
         """
         headers = {"content-type": "application/json", "accept": accept}
         async with self._open("POST", path, content=_body(document), headers=headers) as response:
-            yield BodyStream(response, self.errors)
+            pieces = self._pieces(response)
+            try:
+                yield BodyStream(pieces, self.errors)
+            finally:
+                pieces.close()
 
     async def post_json(
         self, path: str, document: Mapping[str, object], *, max_bytes: int = MAX_DOCUMENT_BYTES
@@ -188,6 +259,12 @@ class HttpClient:
         """
         async with self._open("GET", path, content=None, headers={"accept": "application/json"}) as response:
             return self._parsed(await self._read(response, limit=MAX_DOCUMENT_BYTES))
+
+    def _pieces(self, response: httpx.Response) -> _Pieces:
+        beneath = response.extensions.get(_BENEATH)
+        if beneath is None or "content-encoding" in response.headers:
+            return _DecodedPieces(response)
+        return _PlainPieces(beneath, silence=self._read_timeout)
 
     def _parsed(self, body: bytes) -> object:
         try:
@@ -258,7 +335,10 @@ _connection: ContextVar[_Connection] = ContextVar("connection")  # of the reques
 
 
 class _Transport(AiohttpTransport):
-    """Says of each request whether its connection was a kept one, which nothing else does."""
+    """Says of each request whether its connection was a kept one, which nothing else does.
+
+    And gives with each response aiohttp's own, as an extension of httpx's.
+    """
 
     def get_client(self) -> aiohttp.ClientSession:
         session = super().get_client()
@@ -267,6 +347,13 @@ class _Transport(AiohttpTransport):
         tracing.freeze()
         session.trace_configs.append(tracing)
         return session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        beneath = getattr(response.stream, "_aiohttp_response", None)  # private: without it all goes on, at more cost
+        if beneath is not None:
+            response.extensions[_BENEATH] = beneath
+        return response
 
 
 async def _note_kept(*_: object) -> None:

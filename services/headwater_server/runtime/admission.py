@@ -1,21 +1,25 @@
 """Refusing new answers at the door, where there is no room for them.
 
 A server that has too much to do must spend next to nothing on saying so: this comes before the request is decoded,
-its caller known and its call logged, and costs a fraction of those. Only new answers are refused. Calls about answers
-that there are, health, and all other calls pass.
+its caller known and its call logged, and costs a fraction of those; only the token of one who would be refused is
+looked up, for its tenant's share. Only new answers are refused. Calls about answers that there are, health, and all
+other calls pass.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any, NoReturn, Protocol
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import grpc
 import structlog
 
 from headwater.v1 import answer_pb2, answer_service_pb2
 from headwater_server.errors import Overloaded
+from headwater_server.interfaces import LOCAL_TENANT
 from headwater_server.runtime.bounds import bounded
+from headwater_server.runtime.door import Door
 from headwater_server.runtime.interceptors import Context, Continuation
 from headwater_server.runtime.servicers import ANSWER
 from headwater_server.runtime.status import CallStatus, status_of
@@ -28,27 +32,17 @@ _REQUEST_ID_TAG = answer_service_pb2.StreamAnswerRequest.DESCRIPTOR.fields_by_na
 _LOG_SECONDS = 1.0
 
 
-class Door(Protocol):
-    """Knows whether one more answer may begin."""
-
-    def refusal(self) -> Overloaded | None:
-        """Why none may, or None."""
-        ...
-
-    def has_request(self, request_id: str) -> bool:
-        """Whether an answer with this request_id runs, whosever it is: asking for it again begins none."""
-        ...
-
-
 class AdmissionInterceptor(grpc.aio.ServerInterceptor):
     """Refuses new answers where there is no room for them; to be the outermost.
 
     Args:
         door: Knows whether there is.
+        tokens: Tenant to bearer token. Empty: every caller is the tenant `local`.
     """
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, tokens: Mapping[str, str]) -> None:
         self._door = door
+        self._tenants = {token: tenant for tenant, token in tokens.items()}
         self._statuses: dict[str, CallStatus] = {}
         self._refused = 0
         self._logged = 0.0
@@ -58,6 +52,8 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
         if details.method not in {STREAM, UNARY}:
             return await continuation(details)
         refusal = self._door.refusal()
+        if refusal is not None:
+            refusal = self._door.refusal(self._tenant_of(details))
         if refusal is None:
             return await continuation(details)
         status = self._status(refusal)
@@ -74,6 +70,13 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
                 behavior, response_serializer=answer_pb2.AnswerChunk.SerializeToString
             )
         return grpc.unary_unary_rpc_method_handler(behavior, response_serializer=answer_pb2.Answer.SerializeToString)
+
+    def _tenant_of(self, details: grpc.HandlerCallDetails) -> str | None:
+        """Whose share the answer would be of; None for a token that is not known, which is refused further in."""
+        if not self._tenants:
+            return LOCAL_TENANT
+        shown = next((value for key, value in details.invocation_metadata or () if key == "authorization"), "")
+        return self._tenants.get(str(shown).partition(" ")[2])
 
     def _status(self, refusal: Overloaded) -> CallStatus:
         """The status of a refusal; those with the same words are made once."""

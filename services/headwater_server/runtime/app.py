@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -35,8 +36,10 @@ from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.runtime import data_dir, security
 from headwater_server.runtime.chats import FOLDER as CHATS_FOLDER
 from headwater_server.runtime.chats import any_chats, chats_opener
-from headwater_server.runtime.connections import connect, follow
+from headwater_server.runtime.connections import connect, follow, reached
 from headwater_server.runtime.memory import give_back_free_memory
+from headwater_server.runtime.processes.peers import connect_within, heard_by_siblings, open_shared_log
+from headwater_server.runtime.processes.place import Place
 from headwater_server.runtime.remote import remote_assistants, remote_retrieval
 from headwater_server.runtime.server import Server
 from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL
@@ -45,7 +48,12 @@ from headwater_server.runtime.status import described
 
 log = structlog.get_logger("headwater.server")
 
-Role = Literal["all", "retrieval", "assistant", "orchestrator"]
+Role = Literal["all", "retrieval", "assistant", "orchestrator", "front"]
+"""Which services a process serves. `front` is all but retrieval, as one of several processes of a server."""
+
+
+_REACHED_SECONDS = 1.0
+"""How long a process that is started again waits for the retrieval service: without it there is still much to serve."""
 
 
 @dataclass(slots=True)
@@ -67,12 +75,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings, role: Role = "all") -> AsyncIterator[Running]:
+async def running(settings: Settings, role: Role = "all", *, place: Place | None = None) -> AsyncIterator[Running]:
     """Serves until the context is left; leaving it stops at once (`Running.drain` before it stops in order).
 
     Args:
         settings: The settings.
         role: Which services: all three in one process, or one of them.
+        place: This process among those of its server; None where it is the only one.
 
     Raises:
         SettingsError: A setting cannot work.
@@ -81,21 +90,27 @@ async def running(settings: Settings, role: Role = "all") -> AsyncIterator[Runni
     """
     security.check_exposure(settings)
     async with AsyncExitStack() as stack:
-        opened = await _open(settings, role, stack)
-        server = Server(settings, opened.services, door=opened.orchestrator)
+        opened = await _open(settings, role, stack, place)
+        if place is not None and place.retrieval:
+            with anyio.move_on_after(None if place.waits else _REACHED_SECONDS):
+                await reached(opened.channels[RETRIEVAL.full_name])
+        server = Server(settings, opened.services, door=opened.orchestrator, place=place)
         address = await server.start()
         stack.push_async_callback(server.stop)
         await _mirror_health(opened.channels, server, stack)
         yield Running(address, server, opened.orchestrator, settings)
 
 
-async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str], None]) -> signal.Signals:
+async def serve(
+    settings: Settings, role: Role = "all", *, ready: Callable[[str], None], place: Place | None = None
+) -> signal.Signals:
     """Serves until SIGTERM or SIGINT, then drains; a second signal stops at once.
 
     Args:
         settings: The settings.
         role: Which services to serve.
         ready: Called once with the address, as soon as calls are taken.
+        place: As `running`.
 
     Returns:
         The signal that asked it to stop.
@@ -110,7 +125,7 @@ async def serve(settings: Settings, role: Role = "all", *, ready: Callable[[str]
         async with owned_tasks(cancel=True) as tasks:
             tasks.start_soon(_listen, signals, asked, tasks.cancel_scope)
             tasks.start_soon(give_back_free_memory)
-            async with running(settings, role) as services:
+            async with running(settings, role, place=place) as services:
                 log.info("server.ready", address=services.address, role=role)
                 ready(services.address)
                 await asked.event.wait()
@@ -164,48 +179,74 @@ async def _mirror_health(channels: dict[str, grpc.aio.Channel], server: Server, 
         tasks.start_soon(follow, channel, changed)
 
 
-async def _open(settings: Settings, role: Role, stack: AsyncExitStack) -> _Opened:
+async def _open(settings: Settings, role: Role, stack: AsyncExitStack, place: Place | None) -> _Opened:
     """Opens what the role serves; what it does not hold itself it calls over gRPC."""
     retrieval: Retrieval | None = None
     assistants: Assistants | None = None
-    what = f"headwater serve, {settings.address}"
     if role in {"all", "retrieval"}:
-        folder = stack.enter_context(data_dir.owned(settings.data_dir, what=what))
+        folder = _folder(settings.data_dir, f"headwater serve, {settings.address}", stack, place)
         try:
             retrieval = await stack.enter_async_context(
                 open_retrieval(folder / "retrieval", retrieval_config(settings))
             )
         except (EmbedderConfigError, RerankerConfigError) as error:
             raise SettingsError(str(error)) from error
-    if role in {"all", "assistant"}:
+    if role in {"all", "assistant", "front"}:
         try:
             assistants = await stack.enter_async_context(open_assistants(assistant_config(settings)))
         except AssistantConfigError as error:
             raise SettingsError(str(error)) from error
     if role in {"retrieval", "assistant"}:
         return _Opened({RETRIEVAL: retrieval} if retrieval is not None else {ASSISTANT: assistants})
-    channels: dict[str, grpc.aio.Channel] = {}
-    if role == "orchestrator":
-        for service, target in ((RETRIEVAL, settings.retrieval_target), (ASSISTANT, settings.assistant_target)):
-            channel = connect(settings, target, service.full_name)
-            channels[service.full_name] = await stack.enter_async_context(channel)
-        retrieval = remote_retrieval(channels[RETRIEVAL.full_name])
-        assistants = remote_assistants(channels[ASSISTANT.full_name])
-    if retrieval is None or assistants is None:
-        raise AssertionError(f"a role without backends: {role}")
-    answer_log = await _open_answer_log(settings, what, stack)
-    chats = stack.enter_context(data_dir.owned(settings.data_dir / CHATS_FOLDER, what=what))
+    channels = {
+        name: await stack.enter_async_context(channel) for name, channel in _channels(settings, role, place).items()
+    }
+    retrieval = retrieval or remote_retrieval(channels[RETRIEVAL.full_name])
+    assistants = assistants or remote_assistants(channels[ASSISTANT.full_name])
+    orchestrator = await _open_answers(settings, Backends(retrieval, assistants), stack, place)
+    return _Opened({ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator, channels)
+
+
+def _channels(settings: Settings, role: Role, place: Place | None) -> dict[str, grpc.aio.Channel]:
+    """To the services that a role does not hold itself, by their full names."""
+    if role == "front" and place is not None:
+        return {RETRIEVAL.full_name: connect_within(settings, place.retrieval)}
+    if role != "orchestrator":
+        return {}
+    targets = ((RETRIEVAL, settings.retrieval_target), (ASSISTANT, settings.assistant_target))
+    return {service.full_name: connect(settings, target, service.full_name) for service, target in targets}
+
+
+async def _open_answers(
+    settings: Settings, backends: Backends, stack: AsyncExitStack, place: Place | None
+) -> Orchestrator:
+    """Opens the orchestrator, with the answer log and the chats, which processes of one server share."""
+    what = f"headwater serve, {settings.address}"
+    chats = _folder(settings.data_dir / CHATS_FOLDER, what, stack, place)
+    if place is None:
+        owners, siblings = None, None
+        answer_log: AnswerLog = await _open_answer_log(settings, what, stack)
+    else:
+        answer_log, siblings, owners = await open_shared_log(settings, place, stack)
     orchestrator = await stack.enter_async_context(
         open_orchestrator(
-            Backends(retrieval, assistants),
+            backends,
             orchestrator_config(settings),
             answer_log=answer_log,
             describe=described,
-            open_chats=chats_opener(settings, chats),
+            open_chats=chats_opener(settings, chats, name=place.name if place is not None else "", owners=owners),
             any_chats=any_chats(settings, chats),
+            siblings=siblings,
         )
     )
-    return _Opened({ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator, channels)
+    if place is not None:
+        await stack.enter_async_context(heard_by_siblings(settings, orchestrator.here, socket=place.socket))
+    return orchestrator
+
+
+def _folder(path: Path, what: str, stack: AsyncExitStack, place: Place | None) -> Path:
+    """A folder that this process owns, or the one that has started it."""
+    return stack.enter_context(data_dir.owned(path, what=what)) if place is None else data_dir.made(path)
 
 
 async def _open_answer_log(settings: Settings, what: str, stack: AsyncExitStack) -> AnswerLog:

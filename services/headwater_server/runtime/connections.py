@@ -58,6 +58,12 @@ def connect(settings: Settings, target: str, service: str) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
+async def reached(channel: grpc.aio.Channel) -> None:
+    """Returns once somebody serves at the other end. The caller bounds the wait."""
+    while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+        await channel.wait_for_state_change(state)
+
+
 async def follow(channel: grpc.aio.Channel, changed: Callable[[bool], Awaitable[None]]) -> None:
     """Tells whether somebody serves at the other end: at once, and at each change; runs until it is cancelled."""
     told: bool | None = None

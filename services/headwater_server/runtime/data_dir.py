@@ -46,13 +46,22 @@ def owned(path: Path, *, what: str) -> Iterator[Path]:
         DataDirNewer: A newer version of this program has written it; nothing in it was changed.
         DataDirError: It cannot be created or written.
     """
-    try:
-        _make(path)
-        descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DataDirError(
-            f"cannot use the data folder {path}: {error.strerror}; choose another with --data-dir"
-        ) from error
+    with held(path, what=what):
+        yield path
+
+
+@contextmanager
+def held(path: Path, *, what: str) -> Iterator[int]:
+    """As `owned`; yields the descriptor of the lock, which holds for as long as any process has it open.
+
+    Args:
+        path: The folder.
+        what: As `owned`.
+
+    Raises:
+        DataDirError: As `owned`.
+    """
+    descriptor = _opened(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,9 +73,22 @@ def owned(path: Path, *, what: str) -> Iterator[Path]:
         _sign(descriptor, path, what)
         if format_ != FORMAT:
             _write_format(path)
-        yield path
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def made(path: Path) -> Path:
+    """A folder of which the process that has started this one is the owner; it is made if it is not there.
+
+    Raises:
+        DataDirError: It cannot be made.
+    """
+    try:
+        _make(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return path
 
 
 def read_format(path: Path) -> int | None:
@@ -85,6 +107,18 @@ def read_format(path: Path) -> int | None:
             f" {FORMAT}): use that one, choose another folder with --data-dir, or restore a backup"
         )
     return found if isinstance(found, int) else None
+
+
+def _opened(path: Path) -> int:
+    try:
+        _make(path)
+        return os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> DataDirError:
+    return DataDirError(f"cannot use the data folder {path}: {error.strerror}; choose another with --data-dir")
 
 
 def _make(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -20,18 +20,6 @@ WATCHES = _paths(RETRIEVAL, "WatchDocument")
 
 OF_RUNNING_ANSWERS = _paths(ANSWER, "ResumeAnswer", "CancelAnswer", "GetAnswer", "ListAnswers")
 """Calls that only this server can serve, for as long as it has answers that run."""
-
-
-class Work(Protocol):
-    """What goes on in a server without a call."""
-
-    async def idle(self) -> None:
-        """Returns when nothing goes on."""
-        ...
-
-    def drain(self) -> None:
-        """Leaves what goes on to the next server."""
-        ...
 
 
 def draining() -> ServiceError:

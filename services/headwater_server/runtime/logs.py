@@ -21,6 +21,7 @@ def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     style: Literal["auto", "json", "console"] = "auto",
     secrets: Iterable[str] = (),
+    process: str = "",
 ) -> None:
     """Sets up the process's log.
 
@@ -28,6 +29,7 @@ def configure(
         level: The least important event that is logged.
         style: One JSON object a line, or lines for people; `auto` chooses by whether standard error is a terminal.
         secrets: Values that must never be written, wherever in an event they stand.
+        process: Which of a server's processes this is, to be said with each event; empty where there is one.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its core's chatter goes past us, straight to standard error
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -40,6 +42,7 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([_Named(process)] if process else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # As text, without local variables: those hold prompts, documents and keys.
@@ -54,6 +57,17 @@ def configure(
     foreign = logging.getLogger()
     foreign.handlers = [*(item for item in foreign.handlers if not isinstance(item, _Foreign)), _Foreign()]
     foreign.setLevel(max(number, logging.WARNING) if level != "debug" else logging.INFO)
+
+
+class _Named:
+    """Says with each event which process it is of."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("process", self._process)
+        return event
 
 
 class _Forgiving:

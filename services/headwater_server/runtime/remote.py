@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from headwater_server.interfaces import Assistants, Caller, Retrieval
 from headwater_server.runtime.interceptors import REQUEST_ID_HEADER
-from headwater_server.runtime.servicers import ASSISTANT, RETRIEVAL, method_name
+from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL, method_name
 from headwater_server.runtime.status import error_of
 
 Metadata = tuple[tuple[str, str], ...]
@@ -26,6 +26,11 @@ def remote_retrieval(channel: grpc.aio.Channel) -> Retrieval:
 def remote_assistants(channel: grpc.aio.Channel) -> Assistants:
     """The assistant service at the other end of `channel`."""
     return cast("Assistants", _RemoteService(channel, ASSISTANT, "assistant"))
+
+
+def remote_answers(channel: grpc.aio.Channel) -> Any:
+    """The answer service at the other end of `channel`: a method an RPC."""
+    return _RemoteService(channel, ANSWER, "answer")
 
 
 class _RemoteService:

@@ -14,15 +14,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from headwater_server.runtime.activity import Activity
-from headwater_server.runtime.admission import AdmissionInterceptor, Door
+from headwater_server.runtime.admission import AdmissionInterceptor
 from headwater_server.runtime.connections import keepalive_options
-from headwater_server.runtime.draining import WATCHES, RefusingInterceptor, Work, draining
+from headwater_server.runtime.door import Door
+from headwater_server.runtime.draining import WATCHES, RefusingInterceptor, draining
 from headwater_server.runtime.infrastructure import InfrastructureInterceptor
 from headwater_server.runtime.interceptors import CallerInterceptor, ErrorInterceptor, ValidationInterceptor
+from headwater_server.runtime.processes.place import Place
 from headwater_server.runtime.security import check_exposure, server_credentials, split_address
 from headwater_server.runtime.servicers import add_servicer
 from headwater_server.runtime.settings import Settings
+from headwater_server.runtime.taking_up import TakingUpInterceptor
 from headwater_server.runtime.tolerant_server import make_server
+from headwater_server.runtime.work import Work
 
 log = structlog.get_logger("headwater.server")
 
@@ -40,7 +44,6 @@ LEAST_STREAMS = 1_000
 """How many calls one connection may have at once, at least; further ones wait at their caller."""
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.so_reuseport", 0),  # with it, a second server on a port in use would start and take half of the calls
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", 4 * 1024 * 1024),
     ("grpc.max_metadata_size", 16 * 1024),
@@ -67,18 +70,27 @@ class Server:
         settings: The settings.
         services: What implements each service.
         door: Knows whether one more answer may begin; None where none begin here.
+        place: This process among those of its server; None where it is the only one.
     """
 
     def __init__(
-        self, settings: Settings, services: Mapping[ServiceDescriptor, object], *, door: Door | None = None
+        self,
+        settings: Settings,
+        services: Mapping[ServiceDescriptor, object],
+        *,
+        door: Door | None = None,
+        place: Place | None = None,
     ) -> None:
         check_exposure(settings)
         self._settings = settings
+        self._shares_port = place is not None and place.shares_port
+        self._socket = place.socket if place is not None and not place.shares_port else ""
         tokens = {tenant: token.get_secret_value() for tenant, token in settings.tokens.items()}
         self._activity = Activity()
         self._interceptors = [
-            *([AdmissionInterceptor(door)] if door is not None else []),
+            *([AdmissionInterceptor(door, tokens)] if door is not None else []),
             InfrastructureInterceptor(),
+            TakingUpInterceptor(),
             ErrorInterceptor(self._activity),
             CallerInterceptor(tokens),
             ValidationInterceptor(),
@@ -92,7 +104,10 @@ class Server:
 
     def _made(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
         streams = ("grpc.max_concurrent_streams", max(LEAST_STREAMS, 2 * self._settings.limits.answers))
-        server = make_server(interceptors, (*SERVER_OPTIONS, streams, *keepalive_options(self._settings.keepalive)))
+        # Else a second server on a port in use would start, and take half of the calls.
+        port = ("grpc.so_reuseport", int(self._shares_port))
+        keepalive = keepalive_options(self._settings.keepalive)
+        server = make_server(interceptors, (port, *SERVER_OPTIONS, streams, *keepalive))
         for service, implementation in self._services.items():
             add_servicer(server, service, implementation)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -108,7 +123,7 @@ class Server:
             PortInUse: The address cannot be listened on.
         """
         host, port = split_address(self._settings.address)
-        wanted = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        wanted = self._socket or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         try:
             bound = self._listen(self._server, wanted)
         except RuntimeError as error:
@@ -116,14 +131,14 @@ class Server:
                 f"cannot listen on {wanted}: is another server running there, or is it no address of this machine? "
                 "Choose another with --address"
             ) from error
-        self._bound = f"{wanted.rpartition(':')[0]}:{bound}"
+        self._bound = self._socket or f"{wanted.rpartition(':')[0]}:{bound}"
         await self._server.start()
         for name in ("", *self._names):
             await self.set_health(name, serving=True)
         return self._bound
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
-        credentials = server_credentials(self._settings.tls)
+        credentials = None if self._socket else server_credentials(self._settings.tls)
         if credentials is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
@@ -171,7 +186,7 @@ class Server:
         """
         server = self._made([*self._interceptors, RefusingInterceptor()])
         with anyio.move_on_after(_DOOR_SECONDS):
-            while not _is_free(self._bound):  # noqa: ASYNC110 (grpc does not say when it has stopped listening)
+            while not (self._shares_port or self._socket or _is_free(self._bound)):  # noqa: ASYNC110 (grpc does not say when it has stopped listening)
                 await anyio.sleep(_DOOR_SECONDS / 100)
         try:
             self._listen(server, self._bound)

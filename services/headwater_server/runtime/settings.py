@@ -294,6 +294,9 @@ class Settings(BaseSettings):
     """Where gRPC listens, `host:port`; port 0 takes a free one. Apart: 50052 for retrieval, 50053 for the assistant."""
     insecure: bool = False
     """Whether to listen beyond loopback without TLS."""
+    processes: Annotated[int, Field(ge=0, le=256)] = 1
+    """How many processes take calls at the address, sharing the data folder and the limits. 0 or `auto`: as many as
+    there are CPUs. 1: all is done in one."""
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("headwater", appauthor=False)))
     """The folder that holds everything. It has one owner at a time."""
     retrieval_target: str = "127.0.0.1:50052"
@@ -336,6 +339,16 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     """The log."""
 
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        return 0 if value == "auto" else value
+
+    @property
+    def process_count(self) -> int:
+        """How many processes take calls: what `processes` says, counted."""
+        return self.processes or cpu_count()
+
     @field_validator("assistants", "embedders", "rerankers")
     @classmethod
     def _names(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -369,6 +382,11 @@ class Settings(BaseSettings):
                 yield provider.api_key.get_secret_value()
             elif provider.api_key_env is not None and os.environ.get(provider.api_key_env):
                 yield os.environ[provider.api_key_env]
+
+
+def cpu_count() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _FileSource(PydanticBaseSettingsSource):

@@ -34,6 +34,8 @@ log = structlog.get_logger("headwater.errors")
 DOMAIN = "headwater"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+TAKEN_UP = ("headwater-taken-up", "1")
+"""The header by which a service tells that it has taken up a call, before anything has come of it (`taking_up`)."""
 
 Code = grpc.StatusCode
 
@@ -113,7 +115,8 @@ def status_of(error: Exception, *, request_id: str = "") -> CallStatus | None:  
         case RecordedFailure():
             return _recorded(error.status)
         case OutOfRange():
-            return CallStatus(Code.OUT_OF_RANGE, str(error))
+            wrong_field = _service_error_status(InvalidRequest("after_sequence", str(error)), request_id)
+            return CallStatus(Code.OUT_OF_RANGE, str(error), wrong_field.details)
         case ServiceError():
             return _service_error_status(error, request_id)
         case AlreadyExists():
@@ -234,7 +237,7 @@ def _error_without_reason(failure: grpc.aio.AioRpcError, message: str, rest: lis
             return UnauthenticatedError(message)
         case Code.UNAVAILABLE | Code.CANCELLED | Code.INTERNAL | Code.UNKNOWN:
             # Not one of our own statuses, which have a reason: the connection, or the process at its other end.
-            return ServiceUnreachable(service)
+            return ServiceUnreachable(service, taken_up=TAKEN_UP in set(failure.initial_metadata() or ()))
         case code:
             return RemoteStatusError(CallStatus(code, message, tuple(rest)))
 

@@ -19,10 +19,10 @@ from headwater.v1.chat_pb2 import CHAT_ROLE_ASSISTANT, CHAT_ROLE_USER, ChatMessa
 from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater.v1.source_pb2 import NoGrounding, RetrievalOptions
 from headwater_server.errors import Reason, ServiceError
-from headwater_server.orchestrator.chats import condensing
-from headwater_server.orchestrator.chats.fusing import fused
-from headwater_server.orchestrator.chats.turns_query import MAX_ADDED, query_of_turns
 from headwater_server.orchestrator.config import ChatsConfig, OrchestratorConfig
+from headwater_server.orchestrator.searching import condensing
+from headwater_server.orchestrator.searching.fusing import fused
+from headwater_server.orchestrator.searching.turns_query import MAX_ADDED, query_of_turns
 from headwater_server.orchestrator.service import Orchestrator
 from tests.orchestrator.asking import ME, answer
 from tests.orchestrator.backends import Script, Services, saying, saying_then_failing, saying_then_hanging

@@ -14,9 +14,9 @@ from headwater.v1.document_pb2 import Document
 from headwater.v1.retrieval_service_pb2 import CreateCorpusRequest, CreateDocumentRequest, WatchDocumentRequest
 from headwater.v1.source_pb2 import RetrievalOptions
 from headwater_server.interfaces import Retrieval
-from headwater_server.orchestrator.chats.query import FollowUpQuery
-from headwater_server.orchestrator.chats.turns_query import query_of_turns
-from headwater_server.orchestrator.searching import sources_of
+from headwater_server.orchestrator.searching.query import FollowUpQuery
+from headwater_server.orchestrator.searching.sources import sources_of
+from headwater_server.orchestrator.searching.turns_query import query_of_turns
 from headwater_server.retrieval.config import RetrievalConfig
 from headwater_server.retrieval.opening import open_retrieval
 from tests.orchestrator.asking import ME

@@ -630,7 +630,10 @@ type TextDelta struct {
 	// The text; never empty.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// Where it starts: the length in bytes of UTF-8 of all text before it.
-	OffsetBytes   int32 `protobuf:"varint,2,opt,name=offset_bytes,json=offsetBytes,proto3" json:"offset_bytes,omitempty"`
+	OffsetBytes int32 `protobuf:"varint,2,opt,name=offset_bytes,json=offsetBytes,proto3" json:"offset_bytes,omitempty"`
+	// The assistant that says the answer, `assistants/{provider}/{model}`, where others could have in its place; at most 256 bytes. Only in
+	// the first text of an answer. Unset: the one that `AnswerStarted` names, which had no fallbacks.
+	Assistant     string `protobuf:"bytes,3,opt,name=assistant,proto3" json:"assistant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +680,13 @@ func (x *TextDelta) GetOffsetBytes() int32 {
 		return x.OffsetBytes
 	}
 	return 0
+}
+
+func (x *TextDelta) GetAssistant() string {
+	if x != nil {
+		return x.Assistant
+	}
+	return ""
 }
 
 // ReasoningDelta is a piece of a model's visible thinking.
@@ -1344,10 +1354,11 @@ const file_headwater_v1_answer_proto_rawDesc = "" +
 	"\asources\x18\x01 \x03(\v2\x14.headwater.v1.SourceR\asources\x12A\n" +
 	"\n" +
 	"statistics\x18\x02 \x01(\v2!.headwater.v1.RetrievalStatisticsR\n" +
-	"statistics\"B\n" +
+	"statistics\"`\n" +
 	"\tTextDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12!\n" +
-	"\foffset_bytes\x18\x02 \x01(\x05R\voffsetBytes\"$\n" +
+	"\foffset_bytes\x18\x02 \x01(\x05R\voffsetBytes\x12\x1c\n" +
+	"\tassistant\x18\x03 \x01(\tR\tassistant\"$\n" +
 	"\x0eReasoningDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"x\n" +
 	"\bCitation\x12\x1d\n" +

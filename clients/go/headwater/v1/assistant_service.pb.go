@@ -404,7 +404,10 @@ type AnswerPrefix struct {
 	// The text so far; 1 byte to 1 MiB.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// The citations so far, in the order they were sent. Unset: none.
-	Citations     []*Citation `protobuf:"bytes,2,rep,name=citations,proto3" json:"citations,omitempty"`
+	Citations []*Citation `protobuf:"bytes,2,rep,name=citations,proto3" json:"citations,omitempty"`
+	// The assistant that said it, as the first text names it: the one that is asked, or one of its fallbacks. It alone goes on, and where
+	// it does not, nobody stands in for it. Unset: the one that is asked; refused with INVALID_FIELD where that has fallbacks.
+	Assistant     string `protobuf:"bytes,3,opt,name=assistant,proto3" json:"assistant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +456,13 @@ func (x *AnswerPrefix) GetCitations() []*Citation {
 	return nil
 }
 
+func (x *AnswerPrefix) GetAssistant() string {
+	if x != nil {
+		return x.Assistant
+	}
+	return ""
+}
+
 var File_headwater_v1_assistant_service_proto protoreflect.FileDescriptor
 
 const file_headwater_v1_assistant_service_proto_rawDesc = "" +
@@ -494,10 +504,11 @@ const file_headwater_v1_assistant_service_proto_rawDesc = "" +
 	"generation\x18\a \x01(\v2\x1f.headwater.v1.GenerationOptionsR\n" +
 	"generation\x12L\n" +
 	"\x0eabstain_policy\x18\b \x01(\x0e2\x1b.headwater.v1.AbstainPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rabstainPolicy\x122\n" +
-	"\x06prefix\x18\t \x01(\v2\x1a.headwater.v1.AnswerPrefixR\x06prefix\"p\n" +
+	"\x06prefix\x18\t \x01(\v2\x1a.headwater.v1.AnswerPrefixR\x06prefix\"\xca\x01\n" +
 	"\fAnswerPrefix\x12\x1f\n" +
 	"\x04text\x18\x01 \x01(\tB\v\xbaH\br\x06 \x01(\x80\x80@R\x04text\x12?\n" +
-	"\tcitations\x18\x02 \x03(\v2\x16.headwater.v1.CitationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\tcitations2\xf3\x02\n" +
+	"\tcitations\x18\x02 \x03(\v2\x16.headwater.v1.CitationB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\tcitations\x12X\n" +
+	"\tassistant\x18\x03 \x01(\tB:\xbaH7r5(\x80\x0220^((assistants/)?[A-Za-z0-9][A-Za-z0-9._-]*/.+)?$R\tassistant2\xf3\x02\n" +
 	"\x10AssistantService\x12s\n" +
 	"\x0eListAssistants\x12#.headwater.v1.ListAssistantsRequest\x1a$.headwater.v1.ListAssistantsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/assistants\x12l\n" +
 	"\fGetAssistant\x12!.headwater.v1.GetAssistantRequest\x1a\x17.headwater.v1.Assistant\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=assistants/**}\x12|\n" +

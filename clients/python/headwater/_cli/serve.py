@@ -48,6 +48,9 @@ def serve(
     assistant_target: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where an orchestrator finds the assistant service.")
     ] = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N", help="How many processes take calls; `auto`: as many as there are CPUs.")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="The least to log: debug, info, warning or error.")
     ] = None,
@@ -55,7 +58,7 @@ def serve(
         bool, typer.Option("--print-config", help="Show the settings, secrets masked, and exit.")
     ] = False,
 ) -> None:
-    """Run a server: all services in one process, or one of them.
+    """Run a server: all services in one process, in several, or one of them.
 
     Ctrl-C lets running answers end; a second Ctrl-C stops at once.
     """
@@ -66,6 +69,7 @@ def serve(
         "insecure": insecure or None,
         "retrieval_target": retrieval_target,
         "assistant_target": assistant_target,
+        "processes": processes,
         "log": {"level": log_level} if log_level else None,
     }
     settings = load_settings(config=config, flags=flags, role=role.value)
@@ -95,15 +99,17 @@ def load_settings(*, config: Path | None, flags: dict[str, Any], role: str = "al
 
 
 def _run(settings: Any, role: str) -> None:
-    service = server_module("runtime.app")
-    anyio = server_module("runtime.app").anyio
+    several = settings.process_count > 1
+    service = server_module("runtime.processes.supervisor" if several else "runtime.app")
+    serve_all = service.serve_in_processes if several else service.serve
+    anyio = service.anyio
 
     def ready(address: str) -> None:
         sys.stdout.write(_ready_line(settings, role, address) + "\n")
         sys.stdout.flush()
 
     async def main() -> Any:
-        return await service.serve(settings, role, ready=ready)
+        return await serve_all(settings, role, ready=ready)
 
     try:
         asked = anyio.run(main)

@@ -312,17 +312,23 @@ class TextDelta(google.protobuf.message.Message):
 
     TEXT_FIELD_NUMBER: builtins.int
     OFFSET_BYTES_FIELD_NUMBER: builtins.int
+    ASSISTANT_FIELD_NUMBER: builtins.int
     text: builtins.str
     """The text; never empty."""
     offset_bytes: builtins.int
     """Where it starts: the length in bytes of UTF-8 of all text before it."""
+    assistant: builtins.str
+    """The assistant that says the answer, `assistants/{provider}/{model}`, where others could have in its place; at most 256 bytes. Only in
+    the first text of an answer. Unset: the one that `AnswerStarted` names, which had no fallbacks.
+    """
     def __init__(
         self,
         *,
         text: builtins.str = ...,
         offset_bytes: builtins.int = ...,
+        assistant: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["offset_bytes", b"offset_bytes", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["assistant", b"assistant", "offset_bytes", b"offset_bytes", "text", b"text"]) -> None: ...
 
 global___TextDelta = TextDelta
 

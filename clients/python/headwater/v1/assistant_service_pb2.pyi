@@ -196,8 +196,13 @@ class AnswerPrefix(google.protobuf.message.Message):
 
     TEXT_FIELD_NUMBER: builtins.int
     CITATIONS_FIELD_NUMBER: builtins.int
+    ASSISTANT_FIELD_NUMBER: builtins.int
     text: builtins.str
     """The text so far; 1 byte to 1 MiB."""
+    assistant: builtins.str
+    """The assistant that said it, as the first text names it: the one that is asked, or one of its fallbacks. It alone goes on, and where
+    it does not, nobody stands in for it. Unset: the one that is asked; refused with INVALID_FIELD where that has fallbacks.
+    """
     @property
     def citations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[headwater.v1.answer_pb2.Citation]:
         """The citations so far, in the order they were sent. Unset: none."""
@@ -207,7 +212,8 @@ class AnswerPrefix(google.protobuf.message.Message):
         *,
         text: builtins.str = ...,
         citations: collections.abc.Iterable[headwater.v1.answer_pb2.Citation] | None = ...,
+        assistant: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["citations", b"citations", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["assistant", b"assistant", "citations", b"citations", "text", b"text"]) -> None: ...
 
 global___AnswerPrefix = AnswerPrefix

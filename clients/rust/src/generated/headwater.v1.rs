@@ -527,6 +527,10 @@ pub struct TextDelta {
     /// Where it starts: the length in bytes of UTF-8 of all text before it.
     #[prost(int32, tag = "2")]
     pub offset_bytes: i32,
+    /// The assistant that says the answer, `assistants/{provider}/{model}`, where others could have in its place; at most 256 bytes. Only in
+    /// the first text of an answer. Unset: the one that `AnswerStarted` names, which had no fallbacks.
+    #[prost(string, tag = "3")]
+    pub assistant: ::prost::alloc::string::String,
 }
 /// ReasoningDelta is a piece of a model's visible thinking.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1768,6 +1772,10 @@ pub struct AnswerPrefix {
     /// The citations so far, in the order they were sent. Unset: none.
     #[prost(message, repeated, tag = "2")]
     pub citations: ::prost::alloc::vec::Vec<Citation>,
+    /// The assistant that said it, as the first text names it: the one that is asked, or one of its fallbacks. It alone goes on, and where
+    /// it does not, nobody stands in for it. Unset: the one that is asked; refused with INVALID_FIELD where that has fallbacks.
+    #[prost(string, tag = "3")]
+    pub assistant: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod assistant_service_client {

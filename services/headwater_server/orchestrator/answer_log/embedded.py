@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import structlog
 from anyio import CapacityLimiter, Event, to_thread
 
 from headwater_server.orchestrator.answer_log.files import AnswerFile, read_frames, remove, translated_errors
+from headwater_server.orchestrator.answer_log.owners import Owners
 from headwater_server.orchestrator.answer_log.protocol import (
     LISTED_BYTES,
     AnswerLogError,
@@ -51,7 +52,10 @@ class Retention:
 
 
 class EmbeddedAnswerLog:
-    """An `AnswerLog` in a folder of one machine, owned by one process at a time; open it with `EmbeddedAnswerLog.open`.
+    """An `AnswerLog` in a folder of one machine; open it with `EmbeddedAnswerLog.open`.
+
+    One process has the folder, or several share it who know each other by `Owners`. Each answer has one owner among
+    them, who alone writes it; all of them read what is logged. `wait` follows only those of this process.
 
     Durability: what `append` has acknowledged is with the operating system, and survives the death of any process. A
     loss of power may take the last seconds, unless the log was opened with `sync`: then it is on the disk.
@@ -61,9 +65,11 @@ class EmbeddedAnswerLog:
     are brought to the disk together, in a thread.
     """
 
-    def __init__(self, folder: Path, table: AnswerTable, *, sync: bool) -> None:
+    def __init__(self, folder: Path, table: AnswerTable, *, sync: bool, owners: Owners | None = None) -> None:
         self._folder = folder
         self._table = table
+        self._owners = owners
+        self._me = "" if owners is None else owners.me
         self._sync = _GroupSync() if sync else None
         self._writers: dict[str, _Writer] = {}
         self._news: dict[str, Event] = {}
@@ -77,20 +83,21 @@ class EmbeddedAnswerLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, folder: Path, *, sync: bool = False, retention: Retention | None = None
+        cls, folder: Path, *, sync: bool = False, retention: Retention | None = None, owners: Owners | None = None
     ) -> AsyncGenerator[EmbeddedAnswerLog]:
         """Opens the log in a folder, which is made if it is not there, and closes it again.
 
         Args:
-            folder: The folder; the caller holds a lock on it.
+            folder: The folder; the caller, or who started it, holds a lock on it.
             sync: Whether what is acknowledged has to survive a loss of power.
             retention: How long ended answers are kept.
+            owners: The processes that share the folder; None where this one has it to itself.
 
         Raises:
             LogUnavailable: The log cannot be opened, or was written by a newer version.
         """
-        table = await to_thread.run_sync(partial(_open_table, folder, durable=sync))
-        answer_log = cls(folder, table, sync=sync)
+        table = await to_thread.run_sync(partial(_open_table, folder, durable=sync, owners=owners))
+        answer_log = cls(folder, table, sync=sync, owners=owners)
         try:
             async with owned_tasks(cancel=True) as tasks:
                 tasks.start_soon(answer_log._forget, retention or Retention())
@@ -162,8 +169,25 @@ class EmbeddedAnswerLog:
         )
 
     async def unsealed(self) -> Sequence[AnswerRecord]:
-        """See `AnswerLog`."""
+        """See `AnswerLog`; where processes share the log, those whose owners are dead: they are this one's then."""
         return await self._use(self._unsealed)
+
+    async def orphans(self) -> Sequence[AnswerRecord]:
+        """The answers of processes that have died since the last look, which are this one's from now on.
+
+        Of several processes that look, one gets each answer. It costs next to nothing where none has died.
+
+        Raises:
+            LogFull: There is no room.
+            LogUnavailable: The log cannot be written.
+        """
+        owners = self._owners
+        if owners is None or not (dead := owners.dead()):
+            return []
+        inherited = await self._use(self._unsealed)
+        for owner in dead:
+            owners.forget(owner)
+        return inherited
 
     async def read(self, name: str, *, after: int, max_bytes: int = 1024 * 1024) -> Sequence[Entry]:
         """See `AnswerLog`."""
@@ -231,7 +255,7 @@ class EmbeddedAnswerLog:
         """Those that run and have a file. One without was being forgotten, or made, and nobody may know of it."""
         records: list[AnswerRecord] = []
         forgotten: list[AnswerRecord] = []
-        for record in self._table.running():
+        for record in self._left_behind():
             path = self._path(record.name)
             there = path.exists() or path.with_suffix(".taken").exists()
             (records if there else forgotten).append(record)
@@ -240,14 +264,22 @@ class EmbeddedAnswerLog:
             self._drop([record.name for record in forgotten])
         return records
 
+    def _left_behind(self) -> list[AnswerRecord]:
+        """The answers that have not ended and that nobody makes, from now on this process's."""
+        owners = self._owners
+        if owners is None:
+            return self._table.running()
+        dead = [owner for owner in self._table.owners() if not owners.is_alive(owner)]
+        return [record for owner in dead for record in self._table.inherit(owner, heir=self._me)]
+
     def _insert(self, answer: NewAnswer) -> None:
         try:
-            self._table.insert(answer)
+            self._table.insert(answer, owner=self._me)
         except RequestIdTaken as error:
             if error.record.name not in self._forgotten:
                 raise
             self._drop([error.record.name])
-            self._table.insert(answer)
+            self._table.insert(answer, owner=self._me)
 
     def _unforgotten(self, record: AnswerRecord | None) -> AnswerRecord | None:
         return None if record is None or record.name in self._forgotten else record
@@ -282,9 +314,10 @@ class EmbeddedAnswerLog:
             await anyio.sleep(retention.interval)
 
     def _forget_some(self, retention: Retention) -> bool:
-        names = self._table.expired(time.time(), limit=_EXPIRED_AT_ONCE)
-        names += self._table.beyond(retention.max_bytes, limit=_EXPIRED_AT_ONCE)
-        names += list(self._forgotten)
+        names = list(self._forgotten)
+        if self._owners is None or self._owners.leads():
+            names += self._table.expired(time.time(), limit=_EXPIRED_AT_ONCE)
+            names += self._table.beyond(retention.max_bytes, limit=_EXPIRED_AT_ONCE)
         self._drop(dict.fromkeys(names))
         return len(names) >= _EXPIRED_AT_ONCE
 
@@ -417,7 +450,8 @@ def _sync_all(files: Iterable[AnswerFile]) -> dict[AnswerFile, AnswerLogError]:
     return failures
 
 
-def _open_table(folder: Path, *, durable: bool) -> AnswerTable:
+def _open_table(folder: Path, *, durable: bool, owners: Owners | None) -> AnswerTable:
     with translated_errors():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return AnswerTable(folder / "answers.sqlite3", durable=durable)
+    with nullcontext() if owners is None else owners.alone():  # nothing is brought up to date by two at once
+        return AnswerTable(folder / "answers.sqlite3", durable=durable)

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from headwater_server.orchestrator.answer_log.frames import HEADER_BYTES, MAGIC, MAX_EVENT, Frame, decode, encode
+from headwater_server.orchestrator.answer_log.frames import (
+    HEADER_BYTES,
+    MAGIC,
+    MAX_EVENT,
+    Frame,
+    decode,
+    encode,
+    framed,
+)
 from headwater_server.orchestrator.answer_log.protocol import Entry, EventsLost, Fenced, LogFull, LogUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -86,7 +94,7 @@ class AnswerFile:
             ValueError: An event is empty or too long.
         """
         first = self.last_sequence + 1
-        frames = [encode(Entry(number, event), epoch=self._epoch) for number, event in enumerate(events, start=first)]
+        frames = [framed(event, sequence=number, epoch=self._epoch) for number, event in enumerate(events, start=first)]
         content = frames[0] if len(frames) == 1 else b"".join(frames)
         with translated_errors():
             try:

@@ -45,11 +45,19 @@ def encode(entry: Entry, *, epoch: int) -> bytes:
     Raises:
         ValueError: The event is empty or too long.
     """
-    length = len(entry.event)
+    return framed(entry.event, sequence=entry.sequence, epoch=epoch)
+
+
+def framed(event: bytes, *, sequence: int, epoch: int) -> bytes:
+    """The frame of an event, without an `Entry` made for it.
+
+    Raises:
+        ValueError: The event is empty or too long.
+    """
+    length = len(event)
     if not 0 < length <= MAX_EVENT:
         raise ValueError(f"an event has {length} bytes; it must have 1 to {MAX_EVENT}")
-    crc = _checksum(length, epoch, entry.sequence, entry.event)
-    return _HEADER.pack(length, crc, epoch, entry.sequence) + entry.event
+    return _HEADER.pack(length, _checksum(length, epoch, sequence, event), epoch, sequence) + event
 
 
 def decode(data: bytes, *, start: int, sequence: int) -> Iterator[Frame]:

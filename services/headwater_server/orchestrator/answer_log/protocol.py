@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -45,6 +45,8 @@ class AnswerRecord:
     """Of the last event, once it has ended; 0 until then."""
     expires: float | None
     """When it may be forgotten, in seconds since 1970; None while it runs, or if never."""
+    owner: str = field(default="", kw_only=True)
+    """Which of the processes makes it that share the log; empty where one has it to itself."""
 
 
 LISTED_BYTES = 16 * 1024 * 1024

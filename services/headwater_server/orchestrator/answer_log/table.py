@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from headwater.v1 import answer_pb2
 from headwater_server.migrations import Migration, UnknownFile, migrate
@@ -22,14 +23,14 @@ from headwater_server.orchestrator.answer_log.protocol import (
     NewAnswer,
     RequestIdTaken,
 )
+from headwater_server.sqlite_errors import says_full
 
 APPLICATION_ID = 0x4857414C
 """`HWAL`, in the header of the file."""
 
 _RUNNING = answer_pb2.ANSWER_STATE_RUNNING
-_COLUMNS = "name, tenant, request, created, request_id, chat, epoch, ending, state, last_sequence, expires"
+_COLUMNS = "name, tenant, request, created, request_id, chat, epoch, ending, state, last_sequence, expires, owner"
 _BUSY_SECONDS = 5.0
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # the second for limits of size, quotas of disk
 
 _VERSION_1 = (
     """
@@ -56,7 +57,9 @@ _VERSION_1 = (
     f"CREATE INDEX answers_ended ON answers (ended, bytes) WHERE state <> {_RUNNING}",
 )
 
-_MIGRATIONS: Sequence[Migration] = (_VERSION_1,)
+_VERSION_2 = ("ALTER TABLE answers ADD COLUMN owner TEXT NOT NULL DEFAULT ''",)  # `AnswerRecord.owner`
+
+_MIGRATIONS: Sequence[Migration] = (_VERSION_1, _VERSION_2)
 """The statements that lead from version `i` to `i + 1`. Released ones never change; new ones go at the end."""
 
 
@@ -85,18 +88,22 @@ class AnswerTable:
         """Closes the connection."""
         self._connection.close()
 
-    def insert(self, answer: NewAnswer) -> None:
+    def insert(self, answer: NewAnswer, *, owner: str = "") -> None:
         """Records an answer, of epoch 1, that begins.
+
+        Args:
+            answer: The answer.
+            owner: The process that makes it, where several share the table.
 
         Raises:
             RequestIdTaken: There is an answer with this request id.
         """
-        values = (answer.name, answer.tenant, answer.request, answer.created, answer.request_id, answer.chat, 1)
+        values = (answer.name, answer.tenant, answer.request, answer.created, answer.request_id, answer.chat, owner, 1)
         with _translated():
             try:
                 self._connection.execute(
-                    "INSERT INTO answers (name, tenant, request, created, request_id, chat, epoch, state)"
-                    f" VALUES (?, ?, ?, ?, ?, ?, ?, {_RUNNING})",
+                    "INSERT INTO answers (name, tenant, request, created, request_id, chat, owner, epoch, state)"
+                    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, {_RUNNING})",
                     values,
                 )
             except sqlite3.IntegrityError:
@@ -192,6 +199,25 @@ class AnswerTable:
         """The answers that have not ended, oldest first."""
         return self._all(f"state = {_RUNNING} ORDER BY created", ())
 
+    def owners(self) -> set[str]:
+        """The owners of answers that have not ended."""
+        with _translated():
+            rows = self._connection.execute(f"SELECT DISTINCT owner FROM answers WHERE state = {_RUNNING}").fetchall()
+        return {owner for (owner,) in rows}
+
+    def inherit(self, owner: str, *, heir: str) -> list[AnswerRecord]:
+        """Gives one owner's answers that have not ended to another; each goes to one heir only.
+
+        Returns:
+            Those that this call has given, oldest first.
+        """
+        with _translated():
+            rows = self._connection.execute(
+                f"UPDATE answers SET owner = ? WHERE state = {_RUNNING} AND owner = ? RETURNING {_COLUMNS}",
+                (heir, owner),
+            ).fetchall()
+        return sorted(map(_record, rows), key=lambda record: record.created)
+
     def delete(self, name: str) -> None:
         """Forgets an answer."""
         with _translated():
@@ -231,7 +257,12 @@ class AnswerTable:
     def _all(self, condition: str, values: tuple[object, ...]) -> list[AnswerRecord]:
         with _translated():
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM answers WHERE {condition}", values).fetchall()
-        return [AnswerRecord(*row) for row in rows]
+        return [_record(row) for row in rows]
+
+
+def _record(row: Sequence[Any]) -> AnswerRecord:
+    *values, owner = row  # as in `_COLUMNS`
+    return AnswerRecord(*values, owner=owner)
 
 
 @contextmanager
@@ -241,6 +272,6 @@ def _translated() -> Iterator[None]:
     except UnknownFile as error:
         raise LogUnavailable(str(error)) from error
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) in _FULL:
+        if says_full(error):
             raise LogFull("there is no room for the answer log") from error
         raise LogUnavailable(f"the answer log's database cannot be used: {error}") from error

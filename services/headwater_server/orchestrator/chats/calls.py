@@ -15,8 +15,10 @@ from headwater_server.interfaces import Caller
 from headwater_server.names import new_id
 from headwater_server.orchestrator.chats import failures
 from headwater_server.orchestrator.chats.answers import chat_id, chat_name, turn_ids, turn_message
-from headwater_server.orchestrator.chats.conversations import Conversations, now_micros
+from headwater_server.orchestrator.chats.conversations import Conversations
 from headwater_server.orchestrator.chats.protocol import ChatBusy, ChatRecord, ChatUnknown, NewChat, TooMany, TurnRecord
+from headwater_server.orchestrator.chats.settling import now_micros
+from headwater_server.orchestrator.listed import clear_contents
 from headwater_server.paging import MAX_PAGE_BYTES, PageTokens, page_of, page_size
 from headwater_server.update_masks import fields_to_update
 
@@ -28,7 +30,7 @@ _CHAT = re.compile(r"chats/[A-Za-z0-9._~-]{1,64}")
 _ASSISTANT = re.compile(r"(assistants/)?[A-Za-z0-9][A-Za-z0-9._-]*/.+")
 _DELETE_TRIES = 5
 
-Live = Callable[[Caller, str], answer_pb2.Answer | None]
+Live = Callable[[Caller, str], Awaitable[answer_pb2.Answer | None]]
 """The caller's answer of this name as it stands, if this server makes it."""
 
 Stop = Callable[[Caller, str], Awaitable[None]]
@@ -169,7 +171,7 @@ class ChatCalls:
                 turn = await store.get_turn(caller.tenant, *turn_ids(request.name))
             except ChatUnknown:
                 raise failures.unknown(request.name) from None
-        return self._turn(turn, caller)
+        return await self._turn(turn, caller)
 
     async def list_turns(self, request: answer_service_pb2.ListTurnsRequest, caller: Caller) -> ListTurnsResponse:
         """A page of a chat's turns, oldest first, without their sources' contents.
@@ -189,7 +191,8 @@ class ChatCalls:
                 )
             except ChatUnknown:
                 raise failures.unknown(request.parent) from None
-        page, more = page_of((_without_contents(self._turn(record, caller)) for record in records), limit=size)
+        turns = [_listed(await self._turn(record, caller)) for record in records]
+        page, more = page_of(turns, limit=size)
         response = ListTurnsResponse(turns=page)
         if more:
             response.next_page_token = self._tokens.make(*scope, last=str(records[len(page) - 1].number))
@@ -203,8 +206,8 @@ class ChatCalls:
             except ChatUnknown:
                 raise failures.unknown(name) from None
 
-    def _turn(self, record: TurnRecord, caller: Caller) -> chat_pb2.Turn:
-        running = self._live(caller, record.answer) if record.state == answer_pb2.ANSWER_STATE_RUNNING else None
+    async def _turn(self, record: TurnRecord, caller: Caller) -> chat_pb2.Turn:
+        running = await self._live(caller, record.answer) if record.state == answer_pb2.ANSWER_STATE_RUNNING else None
         return turn_message(record, running)
 
 
@@ -239,9 +242,8 @@ def _is_set(chat: chat_pb2.Chat, field: str) -> bool:
     return chat.HasField("retrieval") if field == "retrieval" else bool(getattr(chat, field))
 
 
-def _without_contents(turn: chat_pb2.Turn) -> chat_pb2.Turn:
+def _listed(turn: chat_pb2.Turn) -> chat_pb2.Turn:
     """A turn for a list; the store has left the contents out already, but one that runs still has them."""
     if any(source.content for source in turn.answer.sources):
-        for source in turn.answer.sources:
-            source.ClearField("content")
+        clear_contents(turn.answer)
     return turn

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import structlog
@@ -18,7 +18,7 @@ from headwater_server.interfaces import Caller
 from headwater_server.names import new_id
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, AnswerLogError, AnswerRecord
 from headwater_server.orchestrator.chats import failures
-from headwater_server.orchestrator.chats.answers import chat_id, digest_of, ending_of
+from headwater_server.orchestrator.chats.answers import chat_id, digest_of
 from headwater_server.orchestrator.chats.conversation import Conversation
 from headwater_server.orchestrator.chats.history import MAX_TURNS, in_chat, room_beside
 from headwater_server.orchestrator.chats.protocol import (
@@ -28,10 +28,10 @@ from headwater_server.orchestrator.chats.protocol import (
     ChatUnknown,
     NewTurn,
     TooMany,
-    TurnEnding,
     TurnExists,
     TurnRecord,
 )
+from headwater_server.orchestrator.chats.settling import Settling
 from headwater_server.orchestrator.failures import DescribeFailure
 from headwater_server.orchestrator.transcript import header_of
 from headwater_server.owned_tasks import owned_tasks
@@ -86,14 +86,12 @@ class Conversations:
         self._any_chats = any_chats
         self._tasks = tasks
         self._log = answer_log
-        self._describe = describe
+        self._settling = Settling(answer_log=answer_log, describe=describe)
         self._max_turns = max_turns
         self._store: ChatStore | None = None
         self._opening = anyio.Lock()
         self._failure: ServiceError | None = None  # of the last try to open it
         self._failed = 0.0
-        self._live: set[str] = set()  # answers that are being made here
-        self._unsettled: dict[str, _Unsettled] = {}  # answers that have ended, and whose turns do not know yet
 
     async def store(self) -> ChatStore:
         """The store, opened.
@@ -139,13 +137,13 @@ class Conversations:
             request_id=request.request_id,
             digest=digest_of(request),
         )
-        self._live.add(answer)
+        self._settling.begin(answer)
         try:
             with failures.translated():
                 return await self._joined(request, await self._begun(store, turn, request))
         except BaseException as error:
             if _refuses(error):
-                self._live.discard(answer)
+                self._settling.let_go(answer)
             else:  # it may be stored although the database did not say so
                 with anyio.CancelScope(shield=True):
                     await self.withdraw(answer)
@@ -156,7 +154,7 @@ class Conversations:
 
         Where that fails, the turn is settled later, as one whose answer nobody makes.
         """
-        if answer in self._live:
+        if self._settling.is_live(answer):
             try:
                 store = await self.store()
                 with failures.translated():
@@ -164,7 +162,7 @@ class Conversations:
             except ServiceError as error:
                 log.warning("turn.not_withdrawn", answer=answer, error=str(error))
             finally:
-                self._live.discard(answer)
+                self._settling.let_go(answer)
 
     async def go_on(self, request: StreamAnswerRequest, *, answer: str) -> Conversation | None:
         """The conversation of an answer that an earlier owner has begun.
@@ -181,24 +179,23 @@ class Conversations:
             return None
         store = await self.store()
         with failures.translated():
-            turn = await store.find_answer(answer)
+            turn = await store.take_on(answer)
             if turn is None or turn.state != answer_pb2.ANSWER_STATE_RUNNING:
                 return None
-            self._live.add(answer)
+            self._settling.begin(answer)
             try:
                 return await self._joined(request, turn)
             except BaseException:
-                self._live.discard(answer)
+                self._settling.let_go(answer)
                 raise
 
     def let_go(self, answer: str) -> None:
         """Notes that an answer is made here no more; where that was not its end, its turn is settled when it can be."""
-        self._live.discard(answer)
+        self._settling.let_go(answer)
 
     async def ended(self, answer: str, ending: answer_pb2.Answer) -> None:
         """Stores how an answer of a chat has ended; where that fails, it is tried again later."""
-        self._unsettled[answer] = _Unsettled(ending)
-        self._live.discard(answer)
+        self._settling.end(answer, ending)
         settled = anyio.Event()
         self._tasks.start_soon(self._settle_behind, answer, settled)
         with anyio.move_on_after(_SETTLE_SECONDS):
@@ -253,7 +250,7 @@ class Conversations:
         try:
             store = await self.store()
             with failures.translated():
-                await self._release(store, answer)
+                await self._settling.release(store, answer)
         except (ServiceError, PreconditionFailed) as error:
             log.warning("turn.unsettled", answer=answer, error=str(error))
 
@@ -261,7 +258,7 @@ class Conversations:
         """Removes a chat that is marked as deleted, and what the log has of its answers."""
         store = await self.store()
         with failures.translated():
-            await self._remove(store, chat, answers)
+            await self._settling.remove(store, chat, answers)
 
     def _is_used(self) -> bool:
         """Whether there is anything to look for: most who ask for an answer that is not there have never had a chat."""
@@ -272,7 +269,7 @@ class Conversations:
         while True:
             await anyio.sleep(_ROUND_SECONDS)
             try:
-                await self._tidy_up(store)
+                await self._settling.tidy_up(store)
             except (ChatStoreError, AnswerLogError) as error:
                 log.warning("chats.unreachable", error=str(error))
             except Exception:
@@ -283,6 +280,17 @@ class Conversations:
         if self._store is not None:
             await self._store.aclose()
 
+    async def _settle_behind(self, answer: str, settled: anyio.Event) -> None:
+        """Settles a turn in a task that nobody who waits for it can cancel."""
+        try:
+            await self._settling.settle(await self.store(), answer)
+        except (ChatStoreError, AnswerLogError, ServiceError) as error:
+            log.warning("turn.unsettled", answer=answer, error=str(error))
+        except Exception:
+            log.exception("turn.unsettled", answer=answer)  # one turn's defect ends no other's task
+        finally:
+            settled.set()
+
     async def _opened(self, open_store: OpenStore) -> ChatStore:
         """The store, opened; those who waited for a try that failed do not wait for another of their own."""
         if self._failure is not None and time.monotonic() < self._failed + _RETRY_SECONDS:
@@ -291,7 +299,7 @@ class Conversations:
             with failures.translated():
                 store = await open_store()
                 try:
-                    await self._tidy(store)
+                    await self._settling.tidy(store)
                 except BaseException:
                     with anyio.CancelScope(shield=True):
                         await store.aclose()
@@ -305,9 +313,9 @@ class Conversations:
         """The turn, stored; where the chat is busy with an answer that has ended unnoticed, that is settled first."""
         for last_try in (False, True):
             try:
-                return await store.begin_turn(turn, at_most=self._max_turns, lost=self._lost)
+                return await store.begin_turn(turn, at_most=self._max_turns, lost=self._settling.lost)
             except ChatBusy as busy:
-                if last_try or not await self._release(store, busy.answer):
+                if last_try or not await self._settling.release(store, busy.answer):
                     raise failures.busy(request.chat, busy.answer) from None
             except ChatUnknown:
                 raise failures.unknown(request.chat) from None
@@ -325,106 +333,6 @@ class Conversations:
             await self.ended(turn.answer, ending)
 
         return Conversation(whole, earlier_messages=2 * said.earlier, ended=ended)
-
-    async def _settle_behind(self, answer: str, settled: anyio.Event) -> None:
-        """Settles a turn in a task that nobody who waits for it can cancel."""
-        try:
-            await self._settle(await self.store(), answer)
-        except (ChatStoreError, AnswerLogError, ServiceError) as error:
-            log.warning("turn.unsettled", answer=answer, error=str(error))
-        except Exception:
-            log.exception("turn.unsettled", answer=answer)  # one turn's defect ends no other's task
-        finally:
-            settled.set()
-
-    async def _settle(self, store: ChatStore, answer: str) -> None:
-        unsettled = self._unsettled.get(answer)
-        if unsettled is None:
-            return
-        async with unsettled.lock:
-            if self._unsettled.get(answer) is not unsettled:
-                return  # another task has done it meanwhile
-            settled = await store.settle(answer, ending_of(unsettled.ending), now=now_micros())
-            del self._unsettled[answer]
-        if not settled:
-            log.warning("turn.settled_by_another", answer=answer)
-            if await store.find_answer(answer) is None:  # its chat was deleted, by way of another server
-                await self._log.delete(answer)
-
-    async def _release(self, store: ChatStore, answer: str) -> bool:
-        if answer in self._live:
-            return False
-        if answer in self._unsettled:
-            await self._settle(store, answer)
-            return True
-        ending = await self._ending(store, answer)
-        return ending is not None and await store.settle(answer, ending, now=now_micros())
-
-    async def _ending(self, store: ChatStore, answer: str) -> TurnEnding | None:
-        """How an answer has ended that nobody makes here; None where it has not, or another server makes it."""
-        record = await self._log.find(answer)
-        if record is not None:
-            return ending_of(answer_pb2.Answer.FromString(record.ending)) if record.ending else None
-        for turn in await store.running():  # of this server
-            if turn.answer == answer:
-                return self._lost(turn)
-        return None
-
-    async def _tidy(self, store: ChatStore) -> None:
-        """Finishes what an earlier process left undone."""
-        for chat, answers in await store.deleted():
-            try:
-                await self._remove(store, chat, answers)
-            except AnswerLogError as error:
-                log.warning("chat.unremoved", chat=chat, error=str(error))  # it is left for the next time
-        for turn in await store.running():
-            with _apart(turn.answer):
-                await self._release(store, turn.answer)
-        await store.renew()
-
-    async def _tidy_up(self, store: ChatStore) -> None:
-        await store.renew()
-        for answer in list(self._unsettled):  # also those whose turns another server has settled meanwhile
-            with _apart(answer):
-                await self._settle(store, answer)
-        for turn in await store.running():
-            with _apart(turn.answer):
-                await self._release(store, turn.answer)
-        for answer in await store.settle_lapsed(self._lost, now=now_micros()):
-            log.warning("turn.owner_lost", answer=answer)
-
-    async def _remove(self, store: ChatStore, chat: str, answers: Sequence[str]) -> None:
-        for answer in answers:
-            await self._log.delete(answer)
-        await store.remove(chat)
-
-    def _lost(self, turn: TurnRecord) -> TurnEnding:
-        """How a turn ends whose answer nobody makes any more, and whose events nobody has."""
-        ending = answer_pb2.Answer.FromString(turn.outline)
-        ending.state = answer_pb2.ANSWER_STATE_FAILED
-        ending.error.CopyFrom(self._describe(failures.lost(turn.answer), ""))
-        ending.text_crc32c = 0
-        ending.complete_time.FromMicroseconds(now_micros())
-        return ending_of(ending)
-
-
-@contextmanager
-def _apart(answer: str) -> Iterator[None]:
-    """Keeps what is wrong with one turn from the others; a store or log that fails does so for all."""
-    try:
-        yield
-    except (ChatStoreError, AnswerLogError):
-        raise
-    except Exception:
-        log.exception("turn.unsettled", answer=answer)
-
-
-class _Unsettled:
-    """How an answer has ended whose turn does not know yet."""
-
-    def __init__(self, ending: answer_pb2.Answer) -> None:
-        self.ending = ending
-        self.lock = anyio.Lock()
 
 
 @asynccontextmanager
@@ -451,11 +359,6 @@ async def open_conversations(
         finally:
             with anyio.CancelScope(shield=True):
                 await conversations.aclose()
-
-
-def now_micros() -> int:
-    """The time, in microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def _refuses(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from headwater_server.orchestrator.chats.protocol import ChatsFull, ChatStoreError, ChatsUnavailable
+from headwater_server.sqlite_errors import says_full
 
 REVISION = "0001"
 """Of the newest migration."""
@@ -25,7 +26,6 @@ _CONNECTIONS = 8
 _WAIT_SECONDS = 10
 """How long to wait for a connection, for another's lock, or for the server's answer."""
 _SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # the second for limits of size, quotas of disk
 _POSTGRES_FULL = "53100"
 _MIGRATION_LOCK = 0x4857_4348  # `HWCH`
 
@@ -170,7 +170,7 @@ def translated_errors() -> Iterator[None]:
         raise
     except exc.DBAPIError as error:
         cause = error.orig
-        if getattr(cause, "sqlite_errorcode", None) in _FULL or _sqlstate(cause) == _POSTGRES_FULL:
+        if says_full(cause) or _sqlstate(cause) == _POSTGRES_FULL:
             raise ChatsFull("there is no room for chats") from error
         raise ChatsUnavailable(f"the database of chats cannot be used: {cause}") from error
     except (exc.TimeoutError, OSError) as error:  # no connection was free in time

@@ -218,6 +218,10 @@ class ChatStore(Protocol):
         """Takes the answer out of a turn that is settled; the prompt stays."""
         ...
 
+    async def take_on(self, answer: str) -> TurnRecord | None:
+        """Makes this owner that of an answer it goes on with; returns the answer's turn, settled or not, or None."""
+        ...
+
     async def find_answer(self, answer: str) -> TurnRecord | None:
         """The turn of an answer, with its sources' contents, or None."""
         ...
@@ -292,7 +296,10 @@ class ChatStore(Protocol):
         ...
 
     async def running(self) -> Sequence[TurnRecord]:
-        """The turns of this owner that are not settled: its own, and those of an earlier process of its name."""
+        """The turns that are not settled and that this owner may settle, by what became of their answers.
+
+        They are its own, those of an earlier process of its name, and those of owners that are known to be dead.
+        """
         ...
 
     async def renew(self) -> None:

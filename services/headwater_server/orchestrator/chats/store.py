@@ -61,10 +61,20 @@ class SqlChatStore:
         owner: This owner's name.
         lease: How long an owner counts as alive after `renew`, in seconds; None where the database has no other owner:
             then whoever is not this one is dead.
+        living: The owners that are alive, where that can be known for certain, as of processes that share an answer
+            log: then a turn is settled by what that says of its answer, and leases do not matter.
     """
 
-    def __init__(self, engine: Engine, *, owner: str, lease: float | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        owner: str,
+        lease: float | None,
+        living: Callable[[], AbstractSet[str]] | None = None,
+    ) -> None:
         self._engine = engine
+        self._living = living
         self._owner = owner
         self._lease = lease
         self._limiter = CapacityLimiter(_THREADS)
@@ -74,7 +84,14 @@ class SqlChatStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, make: Callable[[], Engine], *, owner: str, lease: float | None) -> SqlChatStore:
+    async def open(
+        cls,
+        make: Callable[[], Engine],
+        *,
+        owner: str,
+        lease: float | None,
+        living: Callable[[], AbstractSet[str]] | None = None,
+    ) -> SqlChatStore:
         """Opens a database, and brings it up to date.
 
         Raises:
@@ -91,7 +108,7 @@ class SqlChatStore:
                 raise
             return engine
 
-        return cls(await to_thread.run_sync(opened), owner=owner, lease=lease)
+        return cls(await to_thread.run_sync(opened), owner=owner, lease=lease, living=living)
 
     async def aclose(self) -> None:
         """See `ChatStore`."""
@@ -210,6 +227,18 @@ class SqlChatStore:
         gone = {"state": ANSWER_STATE_UNSPECIFIED, "request_id": None, "text": b"", "outline": b"", "contents": b""}
         await self._write(lambda connection: connection.execute(sa.update(turns).where(settled).values(gone)))
 
+    async def take_on(self, answer: str) -> TurnRecord | None:
+        """See `ChatStore`."""
+
+        def take_on(connection: Connection) -> TurnRecord | None:
+            record = _chat_of(connection, answer)
+            if record is not None:
+                owned = {"owner": self._owner, "lease": self._lease_end(connection)}
+                connection.execute(sa.update(chats).where(chats.c.id == record.id).values(**owned))
+            return turn_rows.find(connection, answer=answer)
+
+        return await self._write(take_on)
+
     async def find_answer(self, answer: str) -> TurnRecord | None:
         """See `ChatStore`."""
         return await self._read(lambda connection: turn_rows.find(connection, answer=answer))
@@ -281,6 +310,8 @@ class SqlChatStore:
     async def running(self) -> Sequence[TurnRecord]:
         """See `ChatStore`."""
         owned = chats.c.owner == self._owner if self._lease is not None else sa.true()
+        if self._living is not None:
+            owned = sa.or_(chats.c.owner == self._owner, chats.c.owner.not_in(self._living()))
         return await self._read(lambda connection: turn_rows.running(connection, owned))
 
     async def renew(self) -> None:
@@ -306,7 +337,9 @@ class SqlChatStore:
         return _settle(connection, answer, lost, now=now, still=self._dead())
 
     def _dead(self) -> sa.ColumnElement[bool]:
-        """The condition that the owner of a chat's running answer is dead."""
+        """The condition that the owner of a chat's running answer is dead, and its turn lost with it."""
+        if self._living is not None:
+            return sa.false()
         another = chats.c.owner != self._owner
         return another if self._lease is None else sa.and_(another, chats.c.lease < _database_time())
 

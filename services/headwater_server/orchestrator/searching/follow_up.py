@@ -9,10 +9,10 @@ from typing import Literal
 from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater.v1.chat_pb2 import CHAT_ROLE_USER
 from headwater_server.interfaces import Assistants, Caller
-from headwater_server.orchestrator.chats.condensing import Condenser
-from headwater_server.orchestrator.chats.query import FollowUpQuery
-from headwater_server.orchestrator.chats.turns_query import query_of_turns
-from headwater_server.orchestrator.searching import is_searched
+from headwater_server.orchestrator.searching.condensing import Condenser
+from headwater_server.orchestrator.searching.query import FollowUpQuery
+from headwater_server.orchestrator.searching.sources import is_searched
+from headwater_server.orchestrator.searching.turns_query import query_of_turns
 
 FollowUpMode = Literal["turns", "assistant", "prompt"]
 

@@ -13,9 +13,9 @@ from headwater.v1.answer_service_pb2 import StreamAnswerRequest
 from headwater.v1.retrieval_service_pb2 import RetrieveRequest
 from headwater_server.errors import ServiceError, ServiceUnreachable
 from headwater_server.interfaces import Caller, Retrieval
-from headwater_server.orchestrator.chats.fusing import fused, statistics_of_both
-from headwater_server.orchestrator.chats.query import FollowUpQuery
 from headwater_server.orchestrator.provided import provided_sources
+from headwater_server.orchestrator.searching.fusing import fused, statistics_of_both
+from headwater_server.orchestrator.searching.query import FollowUpQuery
 from headwater_server.orchestrator.trying import Tries, is_passing
 
 
