@@ -191,8 +191,11 @@ async def test_any_process_reads_stops_lists_and_deletes_an_answer_that_another_
         for stub in reversed(stubs):
             stopped = await stub.CancelAnswer(CancelAnswerRequest(name=name), metadata=CREDENTIALS)
             assert stopped.finish_reason == answer_pb2.FINISH_REASON_CANCELLED
-        rest = [chunk async for chunk in call]
-        assert rest[-1].answer == stopped
+        last = None
+        while (chunk := await call.read()) is not grpc.aio.EOF:
+            last = chunk
+        assert isinstance(last, AnswerChunk)
+        assert last.answer == stopped
     assert await anyio.to_thread.run_sync(model.hung_up.wait, TIME_LIMIT_S)
 
 

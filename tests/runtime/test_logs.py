@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 from pathlib import Path
@@ -104,3 +105,14 @@ def test_a_log_that_cannot_be_written_harms_nobody(monkeypatch: pytest.MonkeyPat
     logs.configure(style="json")
     structlog.get_logger("x").info("happened")
     logging.getLogger("y").warning("happened too")
+
+
+def test_a_line_is_written_whole_so_that_processes_can_share_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "write", written.append)
+    monkeypatch.setattr("sys.stderr", stderr)
+    logs.configure(style="json")
+    structlog.get_logger("x").info("happened")
+    (line,) = written
+    assert line.endswith("}\n")
