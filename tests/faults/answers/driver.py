@@ -29,8 +29,8 @@ CONTINUING = 'continues = "vllm"'
 """What the settings of the assistant `going` say so that it is asked to continue."""
 _CLOCK_SITE = Path(__file__).parent / "clock_site"
 _DISK_BYTES = 24 << 20
-_ANSWER_BYTES = 16 << 10
-"""What is added for each answer, so that the disk is full only while it is filled up: pages of files, and a folder."""
+_ANSWER_BYTES = 40 << 10
+"""What is added for each answer, so that the disk is full only while it is filled up. Twice what they take on average."""
 _LINGER_S = 10.0
 """How long after its last caller an answer may still meet a fault."""
 
