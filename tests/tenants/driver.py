@@ -146,6 +146,8 @@ class Driver:
             nobodys = f"{corpus}/documents/{_nobodys(name.rpartition('/')[2], chance)}"
         else:
             nobodys = "/".join(_nobodys(part, chance) for part in name.split("/"))
+        if kind == "request_id":
+            mine.asked_for.add(name)
         _, make = chance.choice(NAMED[kind])
         await self._alike(mine, make, name, nobodys, chance)
 
@@ -189,7 +191,7 @@ class Driver:
         """Uses a request_id of the other's, which is nothing to this one."""
         request_id = other.live["request_id"].any(chance)
         theirs = other.requests.get(request_id or "")
-        if request_id is None or theirs is None or request_id in mine.requests:
+        if request_id is None or theirs is None or request_id in mine.requests or request_id in mine.asked_for:
             await self._unnamed(mine, other, chance)
             return
         request = next(
@@ -199,6 +201,7 @@ class Driver:
             await self._unnamed(mine, other, chance)
             return
         _set_request_id(request, request_id)
+        mine.requests[request_id] = request  # from now on it is this one's too
         self.found.foreign += 1
         self.found.foreign_methods.add(request.method)
         reply = await self._ask(mine, request, _parent_of(request))

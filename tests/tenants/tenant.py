@@ -76,6 +76,8 @@ class Tenant:
     """Page tokens, by the list they belong to."""
     requests: dict[str, Request] = field(default_factory=dict)
     """What was asked with a request_id, by that."""
+    asked_for: set[str] = field(default_factory=set)
+    """Request_ids of the other's that it has asked for: it must not use them itself, or they would be its own."""
 
     def text(self, chance: random.Random, words: int = 6) -> str:
         """Some words that both tenants use, and its mark."""
