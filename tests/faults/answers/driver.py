@@ -30,7 +30,7 @@ CONTINUING = 'continues = "vllm"'
 _CLOCK_SITE = Path(__file__).parent / "clock_site"
 _DISK_BYTES = 24 << 20
 _ANSWER_BYTES = 40 << 10
-"""What is added for each answer, so that the disk is full only while it is filled up. Twice what they take on average."""
+"""What is added for each answer, twice what one takes on average: the disk is to be full only while it is filled up."""
 _LINGER_S = 10.0
 """How long after its last caller an answer may still meet a fault."""
 
