@@ -96,6 +96,7 @@ faults: $(venv) ## Kill servers in the middle of imports and of answers, cut the
 	run tests.malformed --calls $(or $(CALLS),100000) --parsers $(or $(INPUTS),1000000); \
 	run tests.tenants --operations $(or $(OPERATIONS),100000); \
 	run tests.faults.canaries; \
+	run benchmarks.overload --keep; \
 	.venv/bin/python scripts/faults_docs.py || failed=1; \
 	exit $$failed
 

@@ -131,6 +131,16 @@ def _tenants(found: Mapping[str, Any]) -> str:
     )
 
 
+def _overload(found: Mapping[str, Any]) -> str:
+    others = found["streams"] - found["right"] - found["refused"]
+    waits = f"{found['refuse_p50_ms']:,.1f} ms (p50) and {found['refuse_p99_ms']:,.1f} ms (p99)"
+    return (
+        f"{found['goodput'] / found['peak']:.0%} of {found['peak']:.1f} whole answers a second; {found['refused']:,} of"
+        f" {found['streams']:,} refused, {found['hinted']:,} of them with RetryInfo, in {waits}; {others:,} neither"
+        f" whole nor refused; load average {found['load']:.1f}"
+    )
+
+
 _STORM = "all complete; byte-identical; no gap, no duplicate; one terminal"
 _ROWS = {
     "storm, one process": ("a storm of all faults, one process", f"10,000 answers in all: {_STORM}", _storm),
@@ -148,6 +158,11 @@ _ROWS = {
     ),
     "frozen peers": ("a frozen peer is noticed, on each hop", "within 3 s", _frozen),
     "awakened owners": ("a frozen owner wakes up after its answer was taken over", "writes nothing", _awakened),
+    "overload": (
+        "ten times the load that it can carry (`python -m benchmarks.overload --keep`)",
+        "≥ 90 % of peak goodput; refusals within 10 ms, with RetryInfo",
+        _overload,
+    ),
     "malformed calls": ("malformed calls", "100,000: no crash, no UNKNOWN, no INTERNAL", _malformed),
     "malformed input of parsers": ("generated input for parsers", "1,000,000: the same", _parsers),
     "canaries": (
