@@ -78,7 +78,7 @@ def _given_up(found: Mapping[str, Any]) -> str:
     told = ", ".join(f"{count:,} {cause}" for cause, count in causes.items())
     away = found["least_away_s"]
     least = f" (which was away for at least {away:g} s of them)" if away is not None else ""
-    return f"The client left {sum(causes.values()):,} to its caller, each time for want of a server: {told}{least}"
+    return f"The client left {sum(causes.values()):,} to its caller, as it may: {told}{least}"
 
 
 def _races(found: Mapping[str, Any]) -> str:

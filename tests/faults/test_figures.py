@@ -61,4 +61,4 @@ def test_figures_of_a_driver_that_judged_less_say_so() -> None:
     figures = {"storm, one process": {**older, "seed": 1, "date": "2026-01-01"}}
     assert "asked 9 times themselves; whether they had to was not judged" in updated(page, figures)
     figures = {"storm, one process": {**newer, "seed": 1, "date": "2026-01-01"}}
-    assert "left 4 to its caller, each time for want of a server: 4 no connection" in updated(page, figures)
+    assert "left 4 to its caller, as it may: 4 no connection" in updated(page, figures)

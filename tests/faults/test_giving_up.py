@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.answers import plans
-from tests.faults.answers.giving_up import NO_CONNECTION, NO_WAY_BACK, STOP_UNSENT, GivenUp, cause, counted
+from tests.faults.answers.giving_up import NO_CONNECTION, NO_WAY_BACK, NOT_KEPT, STOP_UNSENT, GivenUp, cause, counted
 from tests.faults.answers.life import BrokenPromise
 from tests.faults.answers.model import AnswerModel, Fault
 from tests.faults.answers.plans import Mix
@@ -52,6 +52,13 @@ def test_a_client_may_give_up_where_the_server_was_away_for_as_long_as_it_tries(
 )
 def test_nothing_else_explains_it(given_up: GivenUp, done: list[Fault]) -> None:
     assert cause(given_up, done) is None
+
+
+def test_what_the_server_has_forgotten_need_not_be_looked_for() -> None:
+    broken = faults(("kill", -4, -1))
+    assert cause(lost(after=3), broken, forgotten=True) == NOT_KEPT
+    assert cause(lost(after=3), faults(("kill", -25, -20)), forgotten=True) is None, "nothing broke it off"
+    assert cause(lost(after=3, exception="ConnectionFailed"), broken, forgotten=False) == NO_CONNECTION
 
 
 def test_where_nothing_was_sent_the_server_need_only_be_away_at_that_moment() -> None:

@@ -203,7 +203,7 @@ async def replay(model: AnswerModel, callers: Callers) -> None:
         BrokenPromise: It is something else.
     """
     chance = random.Random(model.plan.number)  # noqa: S311 (chooses a connection)
-    if not any(life.forgotten for life in model.lives.values()):  # asking once more would begin another
+    if not model.forgotten:  # asking once more would begin another
         await callers.raw(model, view := View(model), chance)
         view.leave()
     for life in list(model.lives.values()):

@@ -1,4 +1,4 @@
-"""When a client may give an answer up and leave its caller to ask again: only while the server was away."""
+"""When a client may give an answer up and leave its caller to ask again: while the server is away, or has nothing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ WINDOW_S = 20.0
 NO_CONNECTION = "no connection to begin with"
 """The client says at once that nothing was sent."""
 NO_WAY_BACK = "no way back within the client's 20 s"
+NOT_KEPT = "a broken connection to what the full disk did not keep"
+"""The server is back, and says that it does not know the answer."""
 STOP_UNSENT = "a stop that did not get through"
 """CancelAnswer is one call, and its caller's to repeat."""
 
@@ -77,8 +79,15 @@ class Patience:
         self._again = True
 
 
-def cause(given_up: GivenUp, faults: Collection[Fault]) -> str | None:
-    """Why the client may have given up, after what was done to the system; None where nothing explains it."""
+def cause(given_up: GivenUp, faults: Collection[Fault], *, forgotten: bool = False) -> str | None:
+    """Why the client may have given up, after what was done to the system; None where nothing explains it.
+
+    Args:
+        given_up: How it did.
+        faults: What was done.
+        forgotten: Whether the server has forgotten the answer, which it may where the disk was full: that is checked
+            for itself.
+    """
     front = [fault for fault in faults if fault.where in _FRONTS]
     breaking = [fault for fault in front if fault.kind in _BREAKING]
     away = [fault for fault in front if fault.kind in _AWAY]
@@ -87,6 +96,8 @@ def cause(given_up: GivenUp, faults: Collection[Fault]) -> str | None:
         return STOP_UNSENT if met else None
     if given_up.exception == "ConnectionFailed" and _meets(away, given_up.at, given_up.at, after=_BACK_OFF_S):
         return NO_CONNECTION
+    if forgotten and given_up.exception == "ConnectionLost" and _meets(breaking, given_up.since, given_up.at, after=0):
+        return NOT_KEPT
     tried = given_up.at - given_up.since >= WINDOW_S - 1
     enough = away_seconds(given_up, faults) >= WINDOW_S / 2
     return NO_WAY_BACK if tried and enough and _no_way_through(breaking, given_up.at) else None
@@ -107,11 +118,12 @@ def counted(models: Iterable[AnswerModel], faults: Collection[Fault]) -> tuple[d
     """How often the client gave up, by cause; and the shortest time the server was away where it came not back."""
     causes: Counter[str] = Counter()
     away: list[float] = []
-    for given_up in (each for model in models for each in model.given_up if not each.again):
-        why = cause(given_up, faults) or "nothing"
-        causes[why] += 1
-        if why == NO_WAY_BACK:
-            away.append(away_seconds(given_up, faults))
+    for model in models:
+        for given_up in (each for each in model.given_up if not each.again):
+            why = cause(given_up, faults, forgotten=model.forgotten) or "nothing"
+            causes[why] += 1
+            if why == NO_WAY_BACK:
+                away.append(away_seconds(given_up, faults))
     return dict(sorted(causes.items())), round(min(away), 1) if away else None
 
 

@@ -66,6 +66,11 @@ class AnswerModel:
         """Its name; empty while nobody knows it."""
         return next(reversed(self.lives), "")
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether the server has forgotten it."""
+        return any(life.forgotten for life in self.lives.values())
+
     def broken(self, what: str) -> BrokenPromise:
         """Makes the exception."""
         return BrokenPromise(f"answer {self.plan.number} ({self.name or self.plan.request.request_id}): {what}")
@@ -103,7 +108,7 @@ class AnswerModel:
             if ending not in allowed:
                 raise self.broken(f"ended as {ending}, which nothing explains ({self.plan.fault}, {self.plan.habits})")
         for given_up in self.given_up:
-            if cause(given_up, faults) is None:
+            if cause(given_up, faults, forgotten=self.forgotten) is None:
                 quiet = given_up.at - given_up.since
                 raise self.broken(f"the client gave up after {quiet:.1f} s, which nothing explains: {given_up}")
         self._check_calls(met, prefixes)
