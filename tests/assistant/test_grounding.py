@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from headwater_server.assistant.grounding import MAX_EVIDENCE, CheckedCitation, GroundedAnswer, TextPiece
 from headwater_server.assistant.protocol import CitationStyle, Cite, Evidence, Source
+from headwater_server.assistant.spans import AnswerText
 
 SOURCES = [
     Source("1", "You can carry over a maximum of 240\nannual leave hours, from one year to the next."),
@@ -162,3 +164,19 @@ def test_evidence_is_bounded() -> None:
 def test_what_was_held_back_comes_out_at_the_end() -> None:
     assert grounded("So [1") == ("So [1", [])
     assert grounded("So  ") == ("So  ", [])
+
+
+def test_an_answer_in_many_small_pieces_is_held_in_a_few_bytes_each() -> None:
+    pieces = 20_000
+    tracemalloc.start()
+    try:
+        answer, text = GroundedAnswer([Source(id="1", text="x")], style=CitationStyle.NATIVE), AnswerText()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(pieces):
+            for _ in answer.add(text.add(f"{number % 1000:4d}")):
+                pass
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held < 16 * pieces  # the text itself is 4 a piece, and is held twice
+    assert text.size == answer.size == 4 * pieces

@@ -7,7 +7,6 @@ that was presented, and a quote only if it stands in that source word for word.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +76,7 @@ class GroundedAnswer:
         self._tail_bytes = 0  # where the tail begins
         self._cited_to = 0  # the byte after the last span a marker was given
         self._last_span: tuple[int, int] | None = None
-        self._starts: list[tuple[int, bytes]] = []  # the pieces, to see where characters begin; kept for `Cite` only
+        self._encoded = bytearray()  # the text, to see where characters begin; kept for `Cite` only
         self._said: set[tuple[int, int, tuple[str, ...]]] = set()  # the citations of a prefix
 
     @property
@@ -179,7 +178,7 @@ class GroundedAnswer:
         yield TextPiece(fitting, self._size)
         encoded = fitting.encode()
         if self._takes_cites:
-            self._starts.append((self._size, encoded))
+            self._encoded += encoded
         self._size += len(encoded)
         self._move_tail(fitting)
 
@@ -243,8 +242,4 @@ class GroundedAnswer:
 
     def _is_start(self, offset: int) -> bool:
         """Whether a character of the text begins at an offset, or the text ends there."""
-        if offset == self._size:
-            return True
-        index = bisect_right(self._starts, offset, key=lambda piece: piece[0]) - 1
-        start, piece = self._starts[index]
-        return piece[offset - start] & 0xC0 != 0x80
+        return offset == self._size or self._encoded[offset] & 0xC0 != 0x80

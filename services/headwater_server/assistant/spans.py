@@ -14,22 +14,26 @@ class AnswerText:
 
     def __init__(self, prefix: str = "") -> None:
         """Makes a text that goes on from what was said before; empty: that starts."""
-        self.size = len(prefix.encode())
-        """The length so far, in bytes of UTF-8."""
         self._joiner = SurrogateJoiner()
-        self._parts = [prefix]
+        self._encoded = bytearray(prefix.encode())
         self._blocks: dict[int, int] = {}  # where each block begins, in bytes
 
-    def begin(self, block: int) -> None:
-        """Says that a block begins here, unless it has begun."""
-        self._blocks.setdefault(block, self.size)
+    @property
+    def size(self) -> int:
+        """The length so far, in bytes of UTF-8."""
+        return len(self._encoded)
+
+    def begin(self, block: int) -> bool:
+        """Says that a block begins here, and returns whether it does: it may have begun before."""
+        if block in self._blocks:
+            return False
+        self._blocks[block] = self.size
+        return True
 
     def add(self, text: str) -> str:
         """Appends text, and returns what of it can be sent: halves of a character wait for each other."""
         text = self._joiner.feed(text)
-        if text:
-            self._parts.append(text)
-            self.size += len(text) if text.isascii() else len(text.encode())
+        self._encoded += text.encode()
         return text
 
     def finish(self) -> str:
@@ -39,14 +43,18 @@ class AnswerText:
 
     def since(self, block: int) -> str:
         """The text from where a block begins; empty where it has not begun."""
-        return self._encoded()[self._blocks[block] :].decode() if block in self._blocks else ""
+        return self._encoded[self._blocks[block] :].decode() if block in self._blocks else ""
+
+    def whole(self) -> str:
+        """All of it."""
+        return self._encoded.decode()
 
     def block_span(self, block: int) -> tuple[int, int] | None:
         """The bytes from where a block begins to the end of the text, without the white space around them."""
         if block not in self._blocks:
             return None
         begin = self._blocks[block]
-        text = self._encoded()[begin:].decode()
+        text = self._encoded[begin:].decode()
         words = text.lstrip()
         begin += len(text[: len(text) - len(words)].encode())
         end = begin + len(words.rstrip().encode())
@@ -65,7 +73,7 @@ class AnswerText:
             Where it begins and ends; None if the words do not stand there.
         """
         begin = self._blocks.get(block, 0) if block is not None else 0
-        text = self._encoded()[begin:].decode()
+        text = self._encoded[begin:].decode()
         found = text[start:end] if 0 <= start < end <= len(text) else ""
         if not found or (words and found != words):
             return None
@@ -74,14 +82,9 @@ class AnswerText:
 
     def in_bytes(self, start: int, end: int, *, words: str) -> tuple[int, int] | None:
         """The bytes of a span that is given in bytes; see `in_characters`."""
-        found = self._encoded()[start:end] if 0 <= start < end <= self.size else b""
+        found = self._encoded[start:end] if 0 <= start < end <= self.size else b""
         try:
             text = found.decode()
         except UnicodeDecodeError:
             return None
         return (start, end) if text and (not words or text == words) else None
-
-    def _encoded(self) -> bytes:
-        text = "".join(self._parts)
-        self._parts = [text]
-        return text.encode()
