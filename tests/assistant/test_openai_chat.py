@@ -334,3 +334,54 @@ async def test_a_choice_without_its_number_is_the_one_that_was_asked_for(index: 
     choices = [{"index": index, "delta": {"content": "ok"}, "finish_reason": "stop"}, {"index": 1, "delta": {}}]
     heard = await answer_to([event({"choices": choices}), b"data: [DONE]\n\n"])
     assert (heard.text, heard.answer.finish_reason) == ("ok", answer_pb2.FINISH_REASON_STOP)
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [chat_event(message={"content": "Möwen fly."}, finish_reason="stop")],
+        [chat_event(message={"content": "Möwen fly."}), chat_event(delta={}, finish_reason="stop")],
+        [chat_event(delta={}, message={"content": "Möwen fly."}, finish_reason="stop")],
+        [chat_event(message={"role": "assistant"}), *said("Möwen ", "fly.", done=False)],
+        [*said("Möwen", finish=None, done=False), chat_event(message={"content": "Möwen fly."}, finish_reason="stop")],
+        [*said("Möwen fly.", finish=None), chat_event(message={"content": "Möwen fly."}, finish_reason="stop")],
+        [*said("Möwen fly.", done=False), chat_event(message={"content": "Möwen fly."})],
+        [*said("Möwen fly.\n", done=False), chat_event(message={"content": "Möwen fly."})],
+        [chat_event(text="Möwen "), chat_event(text="fly.", finish_reason="stop")],
+        [chat_event(delta={"content": ["Möwen ", {"text": "fly."}]}, finish_reason="stop")],
+        [chat_event(delta={"content": {"type": "text", "text": "Möwen fly."}}, finish_reason="stop")],
+    ],
+)
+async def test_text_that_does_not_come_in_pieces_is_read_where_it_is_plain_what_it_is(pieces: list[bytes]) -> None:
+    pieces = [piece for piece in pieces if piece != DONE]
+    heard = await answer_to([*pieces, DONE])
+    assert heard.text.rstrip("\n") == "Möwen fly."
+    assert heard.answer.finish_reason == answer_pb2.FINISH_REASON_STOP
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [chat_event(message={"content": "other"}, finish_reason="stop")],
+        [chat_event(message={"content": "abc def"}), chat_event(message={"content": "abc def"}, finish_reason="stop")],
+        [chat_event(message={"content": "abc def"}), chat_event(delta={"content": "more"})],
+        [chat_event(delta={"content": 7})],
+    ],
+)
+async def test_text_of_which_nobody_can_say_where_it_belongs_is_no_end(last: list[bytes]) -> None:
+    heard = Heard()
+    error = await failure_of([*said("abc", finish=None, done=False), *last, DONE], heard)
+    assert error.reason is Reason.PROVIDER_PROTOCOL
+    assert heard.text.startswith("abc")
+
+
+async def test_a_message_in_place_of_a_piece_may_hold_reasoning_and_a_refusal_but_no_tool_call() -> None:
+    message = {"reasoning_content": "Hm.", "refusal": "I can't."}
+    heard = await answer_to([chat_event(message=message, finish_reason="stop"), DONE])
+    assert (heard.text, heard.reasoning) == ("I can't.", "Hm.")
+    assert heard.answer.abstain_reason == answer_pb2.ABSTAIN_REASON_ASSISTANT_DECLINED
+    error = await failure_of([chat_event(message={"tool_calls": [{"id": "x"}]}), DONE])
+    assert "tool" in error.message

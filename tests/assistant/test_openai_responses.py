@@ -117,6 +117,11 @@ async def test_an_error_in_mid_stream_has_its_reason_and_the_part_is_kept(last: 
     assert heard.text == "part"
 
 
+def message(*texts: str, kind: str = "output_text") -> dict[str, object]:
+    field = "text" if kind == "output_text" else kind
+    return {"type": "message", "role": "assistant", "content": [{"type": kind, field: text} for text in texts]}
+
+
 def whole(text: str, kind: str = "output_text", output: int = 0) -> bytes:
     field = "text" if kind == "output_text" else kind
     return event({"type": f"response.{kind}.done", field: text, "output_index": output, "content_index": 0})
@@ -129,13 +134,58 @@ def whole(text: str, kind: str = "output_text", output: int = 0) -> bytes:
         [piece("Möwen"), whole("Möwen fly.")],
         [piece("Möwen"), piece(" fly."), whole("Möwen fly.")],
         [piece("Möwen "), whole("Möwen "), piece("fl", output=1), whole("fly.", output=1)],
-        [piece("Möwen fly."), whole("Other words.")],
+        [piece("Möwen fly."), whole("")],
+        [piece("Möwen fly."), whole(" Möwen fly.\n")],
+        [piece("Möwen fly."), whole("Möwen fly.", output=3)],
+        [piece("Möwen "), piece("fly.", output=1), whole("Möwen "), whole("fly.", output=1)],
+        [event({"type": "response.content_part.done", "part": {"type": "output_text", "text": "Möwen fly."}})],
+        [event({"type": "response.output_item.done", "item": message("Möwen ", "fly.")})],
+        [piece("Möwen"), event({"type": "response.output_item.done", "item": message("Möwen fly.")})],
     ],
 )
 async def test_of_a_block_that_has_ended_only_what_was_not_sent_is_added(pieces: list[bytes]) -> None:
     heard = (await API.talk([*pieces, ended()])).heard
     assert heard.text == "Möwen fly."
     assert heard.answer.finish_reason == answer_pb2.FINISH_REASON_STOP
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [piece("Möwen ")],
+        [piece("Möwen fly.")],
+        [piece("Möwen "), piece("fly.", output=1)],
+        [whole("Möwen fly.", output=2)],
+    ],
+)
+async def test_of_a_response_that_has_ended_only_what_was_not_sent_is_added(pieces: list[bytes]) -> None:
+    output = [{"type": "reasoning"}, message("Möwen "), message("fly.")]
+    heard = (await API.talk([*pieces, ended(output=output)])).heard
+    assert heard.text == "Möwen fly."
+    assert heard.answer.finish_reason == answer_pb2.FINISH_REASON_STOP
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        whole("abX def"),
+        event({"type": "response.content_part.done", "part": {"type": "output_text", "text": "abX def"}}),
+        event({"type": "response.output_item.done", "item": message("abX def")}),
+        ended(output=[message("abX def")]),
+    ],
+)
+async def test_a_whole_that_is_another_text_than_its_pieces_is_no_end(last: bytes) -> None:
+    heard = Heard()
+    error = await API.failure([piece("abc"), last, ended()], heard)
+    assert error.reason is Reason.PROVIDER_PROTOCOL
+    assert heard.text == "abc"
+
+
+async def test_a_refusal_that_comes_at_the_end_alone_is_said_and_counts_as_declined() -> None:
+    heard = (await API.talk([ended(output=[message("I can't.", kind="refusal")])])).heard
+    assert heard.text == "I can't."
+    assert heard.answer.abstain_reason == answer_pb2.ABSTAIN_REASON_ASSISTANT_DECLINED
 
 
 async def test_a_refusal_that_comes_whole_is_said_and_counts_as_declined() -> None:

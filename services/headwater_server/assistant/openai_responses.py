@@ -83,6 +83,7 @@ class ResponseStream:
         self._limit = max_output_tokens
         self._sources = PresentedSources(sources)
         self._text = AnswerText()
+        self._open: set[int] = set()  # the blocks that have begun and not ended
         self._refused = False
         self._response: Table = {}
 
@@ -92,26 +93,19 @@ class ResponseStream:
         Raises:
             ServiceError: It is an error, a tool call, or nothing that the protocol allows.
         """
-        if event.data.strip() == _DONE:
-            return []
-        document = table_of(event.data, self._errors)
+        document = {} if event.data.strip() == _DONE else table_of(event.data, self._errors)
         kind = string(document.get("type")) or event.event
         if kind.endswith(".delta"):
             return self._delta(kind, document)
         match kind:
-            case "response.output_text.done":
-                return self._whole(document, string(document.get("text")))
-            case "response.refusal.done":
-                whole = string(document.get("refusal"))
-                self._refused = self._refused or bool(whole)
-                return self._whole(document, whole)
+            case "response.output_text.done" | "response.refusal.done" | "response.content_part.done":
+                return self._part(document, _part_of(document, kind))
             case "response.output_text.annotation.added":
                 return self._cited(document, table(document.get("annotation")))
             case "response.output_item.added" | "response.output_item.done":
-                if string(table(document.get("item")).get("type")) in _TOOL_CALLS:
-                    raise self._errors.tool_called()
+                return self._item(kind, document, table(document.get("item")))
             case "response.completed" | "response.incomplete" | "response.failed":
-                self._end(kind, table(document.get("response")))
+                return self._end(kind, table(document.get("response")))
             case "error":
                 raise self._errors.in_stream(ErrorBody.of(document))
         return []
@@ -127,13 +121,14 @@ class ResponseStream:
         rest = self._text.finish()
         return [*([Text(rest)] if rest else []), self._finished()]
 
-    def _end(self, kind: str, response: Table) -> None:
+    def _end(self, kind: str, response: Table) -> list[Event]:
         """Ends the response, unless it says of itself that it is none: some servers call that completed, too."""
         error, status = response.get("error"), response.get("status")
         if error or kind == "response.failed" or status in ("cancelled", "failed"):
             raise self._errors.in_stream(ErrorBody.of({"error": error or "the response failed"}))
         self._response = response
         self.done = True
+        return self._rest(response)
 
     def _finished(self) -> Finished:
         response = self._response
@@ -156,13 +151,65 @@ class ResponseStream:
         self._refused = self._refused or kind == "response.refusal.delta"
         return self._piece(document, delta)
 
+    def _item(self, kind: str, document: Table, item: Table) -> list[Event]:
+        """An item of the output. One that has ended repeats all of its text."""
+        if string(item.get("type")) in _TOOL_CALLS:
+            raise self._errors.tool_called()
+        if not kind.endswith(".done") or item.get("type") != "message":
+            return []
+        output = document.get("output_index")
+        return [
+            event
+            for place, part in enumerate(tables(item.get("content")))
+            for event in self._part({"output_index": output, "content_index": place}, part)
+        ]
+
+    def _part(self, document: Table, part: Table) -> list[Event]:
+        """A part of an output's content that has ended."""
+        whole = _words(part)
+        self._refused = self._refused or (bool(whole) and part.get("type") == "refusal")
+        return self._whole(document, whole)
+
     def _whole(self, document: Table, whole: str) -> list[Event]:
-        """A block of the text that has ended: what of it was not sent before. Some servers send no pieces at all."""
-        said = self._text.since(_block(document))
-        return self._piece(document, whole[len(said) :]) if whole.startswith(said) else []
+        """A block of the text that has ended: what of it was not sent before. Some servers send no pieces at all.
+
+        Raises:
+            ServiceError: It is not what was sent of it, which cannot be taken back (PROVIDER_PROTOCOL).
+        """
+        block = _block(document)
+        said = self._text.since(block)
+        if not said and len(self._open) == 1 and self._text.since(next(iter(self._open))) == whole:
+            self._open.clear()  # its pieces were numbered otherwise
+            return []
+        self._open.discard(block)
+        if whole.startswith(said):
+            return self._piece(document, whole[len(said) :])
+        if whole.strip() not in said:
+            raise self._errors.protocol("a text that is not the one it had sent in pieces")
+        return []
+
+    def _rest(self, response: Table) -> list[Event]:
+        """What the whole response has and was not sent before: all, where a server sends it at the end alone.
+
+        Raises:
+            ServiceError: It is not what was sent (PROVIDER_PROTOCOL).
+        """
+        items = [item for item in tables(response.get("output")) if item.get("type") == "message"]
+        parts = [part for item in items for part in tables(item.get("content"))]
+        words = [_words(part) for part in parts]
+        self._refused = self._refused or any(_words(part) for part in parts if part.get("type") == "refusal")
+        said, whole = self._text.whole(), "".join(words)
+        if whole.startswith(said):
+            text = self._text.add(whole[len(said) :])
+            return [Text(text)] if text else []
+        if not all(each.strip() in said for each in words):
+            raise self._errors.protocol("an answer that is not the one it had sent in pieces")
+        return []
 
     def _piece(self, document: Table, text: str) -> list[Event]:
-        self._text.begin(_block(document))
+        block = _block(document)
+        if self._text.begin(block):
+            self._open.add(block)
         text = self._text.add(text)
         return [Text(text)] if text else []
 
@@ -268,6 +315,18 @@ def response_document(request: GenerateRequest, *, model: str) -> Mapping[str, o
 def _block(document: Table) -> int:
     """One number for a part of an output's content."""
     return (max(index(document.get("output_index")), 0) << 16) + max(index(document.get("content_index")), 0)
+
+
+def _part_of(document: Table, kind: str) -> Table:
+    """The part of an output's content that an event repeats: it stands in the event, or is the event."""
+    if kind == "response.refusal.done":
+        return {**document, "type": "refusal"}
+    return table(document.get("part")) or document
+
+
+def _words(part: Table) -> str:
+    """What a part of an output's content says."""
+    return string(part.get("refusal") if part.get("type") == "refusal" else part.get("text"))
 
 
 def _usage(usage: Table) -> Usage | None:

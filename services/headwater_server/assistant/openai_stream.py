@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 
 from headwater_server.assistant.protocol import (
     AbstainReason,
@@ -59,6 +60,9 @@ class ChatStream:
         self._finish = ""
         self._stopped_by_text = False
         self._refused = False
+        self._said = StringIO()
+        self._is_whole = False  # whether the whole answer has come in one message
+        self._thought = False
         self._usage: Usage | None = None
         self._model = ""
         self._named: object = None
@@ -125,12 +129,11 @@ class ChatStream:
     def _choice(self, choice: Table) -> Iterator[Event]:
         if choice.get("error"):  # where a router's own provider fails, it says so in the choice
             raise self._errors.in_stream(ErrorBody.of(choice))
-        delta = choice.get("delta")
+        delta, finish = choice.get("delta"), choice.get("finish_reason")
         if isinstance(delta, dict):
-            if delta.get("tool_calls") or delta.get("function_call"):
-                raise self._errors.tool_called()
             yield from self._delta(delta)
-        finish = choice.get("finish_reason")
+        if not isinstance(delta, dict) or (finish and not self._said.tell()):
+            yield from self._whole(choice)
         if isinstance(finish, str) and finish:
             if finish in _TOOL_FINISH:
                 raise self._errors.tool_called()
@@ -138,19 +141,60 @@ class ChatStream:
             self._stopped_by_text = isinstance(choice.get("stop_reason"), str)  # vLLM: the stop sequence it met
 
     def _delta(self, delta: Table) -> Iterator[Event]:
+        """A piece of the answer."""
+        if delta.get("tool_calls") or delta.get("function_call"):
+            raise self._errors.tool_called()
         for thought in (delta.get("reasoning_content"), delta.get("reasoning")):
             if isinstance(thought, str) and thought:
+                self._thought = True
                 yield Reasoning(thought)
                 break  # servers that send both send the same twice
-        content = delta.get("content")
-        if isinstance(content, str):
-            yield from self._text(content)
-        for part in tables(content):
-            yield from self._part(part)
+        if content := delta.get("content"):
+            yield from self._content(content)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self._refused = True
-            yield Text(refusal)
+            yield from self._content(refusal)
+
+    def _whole(self, choice: Table) -> Iterator[Event]:
+        """What stands in a choice in place of a piece: a message, or text as the older completions have it.
+
+        A message is the whole answer, as servers send it that do not stream, or that repeat it at the end.
+
+        Raises:
+            ServiceError: It is not what came before it, which cannot be taken back (PROVIDER_PROTOCOL).
+        """
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            yield from self._content(choice.get("text") or "")
+            return
+        said, content = self._said.getvalue(), message.get("content")
+        if not said:
+            again = {"reasoning_content": None, "reasoning": None} if self._thought else {}
+            yield from self._delta({**message, **again})
+            self._is_whole = bool(self._said.tell())
+        elif isinstance(content, str) and content.startswith(said) and not self._is_whole:
+            yield from self._content(content[len(said) :])
+            self._is_whole = True
+        elif content and not (isinstance(content, str) and content.strip() in said and not self._is_whole):
+            raise self._errors.protocol("a message that is not the text before it")
+
+    def _content(self, content: object) -> Iterator[Event]:
+        """Text, or parts of it.
+
+        Raises:
+            ServiceError: It is neither, or comes after the whole of it (PROVIDER_PROTOCOL).
+        """
+        if isinstance(content, str):
+            yield from self._text(content)
+            return
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, dict):
+                yield from self._part(part)
+            elif isinstance(part, str):
+                yield from self._text(part)
+            else:
+                raise self._errors.protocol("a text that is none")
 
     def _part(self, part: Table) -> Iterator[Event]:
         """One part of a content that is a list, as Mistral's models send it when they think."""
@@ -162,6 +206,9 @@ class ChatStream:
             yield from self._text(text)
 
     def _text(self, text: str) -> Iterator[Event]:
+        if self._is_whole and text:
+            raise self._errors.protocol("more text after the whole of it")
+        self._said.write(text)
         if self._think_tags:
             yield from self._think_tags.feed(text)
         elif text:
