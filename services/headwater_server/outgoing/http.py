@@ -1,7 +1,7 @@
-"""HTTP to providers of models, embedders and rerankers: the only module that knows an HTTP library.
+"""HTTP to providers of models, embedders and rerankers: with `transport`, the only module that knows an HTTP library.
 
 The client is httpx's with aiohttp underneath (`httpx-aiohttp`), which costs a third of httpx's own transport for each
-piece of a stream. None of their types and none of their exceptions leave this module: failures are `ServiceError`s
+piece of a stream. None of their types and none of their exceptions leave the two modules: failures are `ServiceError`s
 that name the provider, and hold neither URL nor key. They are raised without their cause, because the libraries'
 exceptions carry the request with its headers, and a log that prints what they hold would print the key.
 """
@@ -10,35 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol, TypeVar
 
 import aiohttp
 import anyio
 import httpx
-from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
 from headwater_server.errors import ServiceError
 from headwater_server.outgoing.framing import BodyParser, CutOff, FramingError
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
 from headwater_server.outgoing.sse import EventParser, ServerSentEvent
+from headwater_server.outgoing.transport import BENEATH, Transports
 
 MAX_STREAM_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_ERROR_BYTES = 64 << 10
 
-_KEEPALIVE_SECONDS = 4.0  # under the 5 s after which common servers close, so that a request never meets a closed one
-_STALE_CONNECTIONS = 3  # how many kept connections may turn out to be closed, before a request has a new one's chance
 _DRAIN_SECONDS = 0.05
-_BENEATH = "headwater.aiohttp"  # aiohttp's response, among the extensions of httpx's
-_LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -188,27 +180,29 @@ class HttpClient:
             headers: Further headers of each request; none holds a secret.
             connect_timeout: Seconds to wait for a connection.
             read_timeout: Seconds of silence after which a connection counts as dead.
+
+        Raises:
+            ValueError: The environment names a proxy for it that cannot be used.
         """
         self.errors = ProviderErrors(provider, secret=api_key)
         self._base_url = base_url
         fixed = {"accept-encoding": "identity", **(headers or {})}  # a compressed stream is held back in blocks
         if api_key:
             fixed[key_header or "authorization"] = api_key if key_header else f"Bearer {api_key}"
-        # 0 is aiohttp's "no limit"; None would leave it at its default of 100, and the next answer waiting.
-        limits = httpx.Limits(max_connections=0, keepalive_expiry=_KEEPALIVE_SECONDS)
-        self._client = _Client(
-            mounts=dict.fromkeys(_LOOPBACK),  # no proxy
-            verify=_tls(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")),
-            limits=limits,
-            headers=fixed,
-            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
-            follow_redirects=False,
-        )
+        self._client = Transports(base_url, headers=fixed, connect_timeout=connect_timeout, read_timeout=read_timeout)
         self._read_timeout = read_timeout
 
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._client.aclose()
+
+    async def warm(self) -> None:
+        """Opens a connection for the next request, unless one is open; sends nothing.
+
+        Where that fails nothing is said of it: the request will.
+        """
+        with suppress(*_FAILURES):
+            await self._client.connect()
 
     @asynccontextmanager
     async def post_stream(
@@ -261,7 +255,7 @@ class HttpClient:
             return self._parsed(await self._read(response, limit=MAX_DOCUMENT_BYTES))
 
     def _pieces(self, response: httpx.Response) -> _Pieces:
-        beneath = response.extensions.get(_BENEATH)
+        beneath = response.extensions.get(BENEATH)
         if beneath is None or "content-encoding" in response.headers:
             return _DecodedPieces(response)
         return _PlainPieces(beneath, silence=self._read_timeout)
@@ -279,7 +273,7 @@ class HttpClient:
     ) -> AsyncGenerator[httpx.Response]:
         try:
             request = self._client.build_request(method, self._base_url + path, content=content, headers=dict(headers))
-            response = await self._send(request)
+            response = await self._client.send(request, stream=True)
         except aiohttp.ClientResponseError:
             raise self.errors.protocol("a response that is not HTTP") from None
         except _FAILURES as error:
@@ -291,22 +285,6 @@ class HttpClient:
             yield response
         finally:
             await response.aclose()
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Sends a request; again where it may have met a connection that the server had just closed.
-
-        Any server may close a connection that was kept while a request is on its way to it, and some always do, though
-        they say they keep it (llama.cpp after a stream). On a new connection nothing is sent twice.
-        """
-        for _ in range(_STALE_CONNECTIONS):
-            connection = _Connection()
-            _connection.set(connection)
-            try:
-                return await self._client.send(request, stream=True)
-            except httpx.TransportError as error:
-                if not (connection.kept and _closed_unanswered(error)):
-                    raise
-        return await self._client.send(request, stream=True)
 
     async def _read(self, response: httpx.Response, *, limit: int, whole: bool = True) -> bytes:
         body = bytearray()
@@ -323,69 +301,8 @@ class HttpClient:
         return bytes(body[:limit])
 
 
-@dataclass
-class _Connection:
-    """The connection of a request."""
-
-    kept: bool = False
-    """Whether an earlier request had it."""
-
-
-_connection: ContextVar[_Connection] = ContextVar("connection")  # of the request that this task sends
-
-
-class _Transport(AiohttpTransport):
-    """Says of each request whether its connection was a kept one, which nothing else does.
-
-    And gives with each response aiohttp's own, as an extension of httpx's.
-    """
-
-    def get_client(self) -> aiohttp.ClientSession:
-        session = super().get_client()
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_kept)
-        tracing.freeze()
-        session.trace_configs.append(tracing)
-        return session
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        beneath = getattr(response.stream, "_aiohttp_response", None)  # private: without it all goes on, at more cost
-        if beneath is not None:
-            response.extensions[_BENEATH] = beneath
-        return response
-
-
-async def _note_kept(*_: object) -> None:
-    _connection.get().kept = True
-
-
-class _Client(HttpxAiohttpClient):
-    """Has such transports, for itself and for proxies."""
-
-    def _init_transport(self, *_: Any, transport: object = None, **options: Any) -> httpx.AsyncBaseTransport:
-        del transport  # none is given
-        return _Transport(**options)
-
-    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
-        return _Transport(proxy=proxy, **options)
-
-
-@lru_cache(maxsize=4)
-def _tls(*_trusted: str) -> ssl.SSLContext:
-    """One context for all clients that trust the same certificates: it takes 20 ms and half a megabyte to make."""
-    return httpx.create_ssl_context()
-
-
 def _body(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _closed_unanswered(error: httpx.TransportError) -> bool:
-    """Whether a connection that stood was closed before anything was answered."""
-    cause = error.__cause__
-    closed = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-    return closed and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
 def _kind(error: BaseException) -> str:

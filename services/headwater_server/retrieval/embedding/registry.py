@@ -187,17 +187,16 @@ def _server(name: str, table: NamedEmbedder, *, environ: Mapping[str, str]) -> R
     if problem := base_url_problem(base_url):
         raise EmbedderConfigError(f"{where}.base_url: {problem}")
     try:
-        key = api_key_of(table.api_key, table.api_key_env, environ=environ)
+        http = HttpClient(
+            base_url,
+            provider=name,
+            api_key=api_key_of(table.api_key, table.api_key_env, environ=environ),
+            key_header=api.traits.key_header,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=table.timeout,
+        )
     except ValueError as error:
         raise EmbedderConfigError(f"{where}: {error}") from error
-    http = HttpClient(
-        base_url,
-        provider=name,
-        api_key=key,
-        key_header=api.traits.key_header,
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=table.timeout,
-    )
     return RemoteServer(table, api, http, CapacityLimiter(table.concurrency))
 
 

@@ -64,13 +64,13 @@ def _made(config: RerankingConfig, provider: str, model: str, table: NamedRerank
             raise AssertionError("checked before")
         return CrossEncoder(config.reranker, table.path / model)
     api = APIS[table.api]
-    try:
-        key = api_key_of(table.api_key, table.api_key_env, environ=config.environ)
-    except ValueError as error:
-        raise RerankerConfigError(f"rerankers.{provider}: {error}") from error
     url = (table.base_url or api.default_url).rstrip("/")
     url = next((url.removesuffix(version) for version in api.versions if url.endswith(version)), url)
-    http = HttpClient(url, provider=provider, api_key=key, read_timeout=table.timeout)
+    try:
+        key = api_key_of(table.api_key, table.api_key_env, environ=config.environ)
+        http = HttpClient(url, provider=provider, api_key=key, read_timeout=table.timeout)
+    except ValueError as error:
+        raise RerankerConfigError(f"rerankers.{provider}: {error}") from error
     return RemoteReranker(config.reranker, api, http, max_characters=table.max_characters)
 
 
