@@ -144,6 +144,47 @@ async def test_a_document_in_place_of_a_stream_is_a_broken_protocol(api: str, bo
         assert (await failure(api, Canned([body], headers=headers))).reason is Reason.PROVIDER_PROTOCOL
 
 
+ERRORS_IN_PLACE = [
+    (
+        {"error": {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "w"}},
+        Reason.PROVIDER_RATE_LIMITED,
+    ),
+    ({"error": {"code": 429, "message": "w"}}, Reason.PROVIDER_RATE_LIMITED),
+    ({"error": {"code": "context_length_exceeded", "message": "w"}}, Reason.CONTEXT_TOO_LARGE),
+    ({"error": {"code": "invalid_api_key", "message": ""}}, Reason.PROVIDER_UNAUTHENTICATED),
+    ({"error": "w"}, Reason.PROVIDER_UNAVAILABLE),
+]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(("document", "reason"), ERRORS_IN_PLACE)
+async def test_an_error_in_place_of_a_stream_is_the_providers_error(
+    api: str, document: dict[str, object], reason: Reason
+) -> None:
+    error = await failure(api, Canned([json.dumps(document).encode()], headers=["content-type: application/json"]))
+    assert error.reason is reason
+    if reason is not Reason.PROVIDER_UNAUTHENTICATED:
+        assert error.message.endswith(": w")
+
+
+@pytest.mark.parametrize("api", sorted(set(APIS) - {"ollama"}))
+async def test_an_error_on_many_lines_is_one_too(api: str) -> None:
+    body = json.dumps({"error": {"code": 503, "message": "w"}}, indent=1).encode()
+    assert (await failure(api, Canned([body[:9], body[9:]]))).reason is Reason.PROVIDER_UNAVAILABLE
+
+
+@pytest.mark.parametrize("api", sorted(set(APIS) - {"ollama"}))
+@pytest.mark.parametrize(
+    "data", [b"the model fell over", b'"the model fell over"', b'{"message": "the model fell over"}']
+)
+async def test_an_event_of_an_error_may_hold_plain_words(api: str, data: bytes) -> None:
+    heard = Heard()
+    error = await failure(api, Canned([FIRST_PIECE[api], b"event: error\ndata: " + data + b"\n\n"]), heard)
+    assert error.reason is Reason.PROVIDER_UNAVAILABLE
+    assert error.message.endswith(": the model fell over")
+    assert heard.text == "part"
+
+
 @pytest.mark.parametrize("api", APIS)
 async def test_another_content_type_than_the_right_one_is_read_all_the_same(api: str) -> None:
     heard = Heard()

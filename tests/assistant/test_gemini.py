@@ -253,3 +253,61 @@ async def test_models_that_write_are_listed() -> None:
     entry = {"name": "models/g-1", "displayName": "G 1", "inputTokenLimit": 100}
     embedder = {"name": "models/e-1", "supportedGenerationMethods": ["embedContent"]}
     assert await API.models({"models": [entry, embedder]}) == [("g-1", "G 1", 100)]
+
+
+async def test_an_unspecified_finish_reason_is_none() -> None:
+    unspecified = event(response({"text": "part"}, finishReason="FINISH_REASON_UNSPECIFIED"))
+    heard = Heard()
+    error = await API.failure([unspecified], heard)
+    assert error.reason is Reason.PROVIDER_TRUNCATED
+    assert heard.text == "part"
+    talk = await API.talk([unspecified, *events(said(" end"))])
+    assert talk.heard.answer.finish_reason == answer_pb2.FINISH_REASON_STOP
+
+
+def support(words: str, start: int, *, chunk: int = 0, part: int | None = None) -> dict[str, object]:
+    segment = {"startIndex": start, "endIndex": start + len(words.encode()), "text": words}
+    return {"segment": segment | ({} if part is None else {"partIndex": part}), "groundingChunkIndices": [chunk]}
+
+
+GULLS, OWLS = [{"retrievedContext": {"text": words}} for words in ("Gulls eat fish.", "Owls eat mice.")]
+
+
+async def test_each_grounding_counts_once_however_many_there_are() -> None:
+    first = {"groundingChunks": [GULLS], "groundingSupports": [support("Gulls.", 0)]}
+    second = {
+        "groundingChunks": [GULLS, OWLS],
+        "groundingSupports": [support("Gulls.", 0), support("Owls.", 7, chunk=1)],
+    }
+    third = {"groundingSupports": [support("Owls", 7, chunk=1)]}
+    pieces = [
+        event(response({"text": "Gulls. "}, groundingMetadata=first)),
+        event(response({"text": "Owls."}, groundingMetadata=second)),
+        event(response(groundingMetadata=third, finishReason="STOP")),
+    ]
+    talk = await API.talk(pieces, sources=["Gulls eat fish.", "Owls eat mice."])
+    assert sorted(talk.heard.spans) == [("Gulls.", ["1"]), ("Owls", ["2"]), ("Owls.", ["2"])]
+
+
+@pytest.mark.parametrize(
+    "supports",
+    [
+        [support("fish", 6, part=1), support("fish", 5, part=3)],  # in its part
+        [support("fish", 6, part=0), support("fish", 16, part=0)],  # in all of the text
+    ],
+)
+async def test_a_segment_is_found_in_its_part(supports: list[dict[str, object]]) -> None:
+    grounding = {"groundingChunks": [GULLS], "groundingSupports": supports}
+    thought: dict[str, object] = {"text": "Hm.", "thought": True}
+    pieces = events(
+        [
+            response(thought),
+            response({"text": "Gulls "}),
+            response({"text": "fish."}, thought, {"text": "Owls "}),
+            response({"text": "fish."}, groundingMetadata=grounding),
+            response(finishReason="STOP"),
+        ]
+    )
+    heard = (await API.talk(pieces, sources=["Gulls eat fish."])).heard
+    assert heard.text == "Gulls fish.Owls fish."
+    assert [(citation.start_byte, citation.end_byte) for citation in heard.citations] == [(6, 10), (16, 20)]

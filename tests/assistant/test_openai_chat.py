@@ -83,6 +83,14 @@ async def test_usage_that_is_not_reported_is_estimated_and_says_so() -> None:
     assert heard.answer.usage.input_tokens > 0
 
 
+async def test_usage_without_the_counts_that_matter_is_estimated_too() -> None:
+    heard = await answer_to([event({"choices": [], "usage": {"total_tokens": 12}}), *said("twelve bytes")])
+    assert heard.answer.usage.origin == answer_pb2.USAGE_ORIGIN_ESTIMATED
+    assert heard.answer.usage.output_tokens == 3
+    heard = await answer_to([event({"choices": [], "usage": {"completion_tokens": 7}}), *said("twelve bytes")])
+    assert heard.answer.usage == answer_pb2.Usage(output_tokens=7, origin=answer_pb2.USAGE_ORIGIN_REPORTED)
+
+
 @pytest.mark.parametrize(
     ("finish", "expected"),
     [
@@ -167,7 +175,7 @@ async def test_odd_but_harmless_events_are_read_past() -> None:
     ]
     heard = await answer_to(pieces)
     assert heard.text == "ok"
-    assert not heard.answer.usage.HasField("input_tokens")
+    assert heard.answer.usage.origin == answer_pb2.USAGE_ORIGIN_ESTIMATED
 
 
 async def test_a_refusal_is_said_and_counts_as_declined() -> None:

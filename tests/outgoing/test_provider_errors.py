@@ -48,3 +48,33 @@ DATES = st.from_regex(r"(Fri, )?[0-9]{1,4} (Dec|Jan) [0-9]{1,5} [0-9]{1,3}:[0-9]
 def test_whatever_a_provider_says_of_when_to_come_back_is_a_wait_within_bounds(said: str) -> None:
     seconds = wait(said)
     assert seconds is None or 0 <= seconds <= 3600
+
+
+def google(delay: str) -> ErrorBody:
+    details = [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
+    ]
+    return ErrorBody.of([{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}])
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"retry-after-ms": "1250"}, ErrorBody(), 1.25),
+        ({"retry-after-ms": "250", "retry-after": "1"}, ErrorBody(), 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, ErrorBody(), 3.0),
+        ({"retry-after-ms": "-5"}, ErrorBody(), 0.0),
+        ({}, google("34.074824224s"), 34.074824224),
+        ({}, google("9999999s"), 3600.0),
+        ({}, google("soon"), None),
+        ({"retry-after": "2"}, google("34s"), 2.0),
+    ],
+)
+def test_when_to_come_back_is_read_wherever_a_provider_says_it(
+    headers: dict[str, str], body: ErrorBody, seconds: float | None
+) -> None:
+    for status in (429, 503):
+        assert ERRORS.status(status, body, headers=headers).retry_after == seconds
+    if not headers:
+        assert ERRORS.in_stream(body).retry_after == seconds

@@ -41,7 +41,7 @@ from headwater_server.assistant.wire_json import (
     label,
     string,
     table,
-    table_of,
+    table_of_event,
     tables,
 )
 from headwater_server.errors import InvalidRequest
@@ -103,7 +103,7 @@ class MessageStream:
         Raises:
             ServiceError: It is an error, a tool call, or nothing that the protocol allows.
         """
-        document = table_of(event.data, self._errors)
+        document = table_of_event(event, self._errors)
         match document.get("type"):
             case "content_block_delta":
                 return self._delta(index(document.get("index")), table(document.get("delta")))

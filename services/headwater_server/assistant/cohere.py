@@ -29,7 +29,7 @@ from headwater_server.assistant.provider_options import ProviderOptions
 from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, refuse_above, with_options
 from headwater_server.assistant.spans import AnswerText
-from headwater_server.assistant.wire_json import Table, count, index, is_model_id, string, table, table_of, tables
+from headwater_server.assistant.wire_json import Table, count, index, is_model_id, string, table, table_of_event, tables
 from headwater_server.outgoing.endpoints import without_version
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
@@ -77,7 +77,7 @@ class ChatStream:
         """
         if event.data.strip() == _DONE:
             return []
-        document = table_of(event.data, self._errors)
+        document = table_of_event(event, self._errors)
         delta = table(document.get("delta"))
         message = table(delta.get("message"))
         match document.get("type") or event.event:

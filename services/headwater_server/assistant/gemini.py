@@ -6,6 +6,7 @@ markers; what the provider's own search says it rests on is converted where a pr
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from headwater_server.assistant.presented import PresentedSources
@@ -47,7 +48,7 @@ from headwater_server.outgoing.framing import BodyParser, BomRemover, FramingErr
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.json_array import ArrayParser
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
-from headwater_server.outgoing.sse import EventParser
+from headwater_server.outgoing.sse import EventParser, ServerSentEvent
 
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 _RESERVED = frozenset({"system_instruction", "systemInstruction", "tool_config", "generation_config"})
@@ -64,6 +65,7 @@ _FINISH = {
     "SAFETY": FinishReason.CONTENT_FILTER,
     "SPII": FinishReason.CONTENT_FILTER,
 }
+_NO_FINISH = "FINISH_REASON_UNSPECIFIED"
 _TOOL_FINISH = frozenset({"MALFORMED_FUNCTION_CALL", "TOO_MANY_TOOL_CALLS", "UNEXPECTED_TOOL_CALL"})
 
 
@@ -90,13 +92,13 @@ class ResponseParser:
             self._array = ArrayParser() if piece.startswith(b"[") else None
         if self._array is not None:
             return self._array.feed(piece)
-        return [event.data for event in self._events.feed(piece)]
+        return [_data(event) for event in self._events.feed(piece)]
 
     def finish(self) -> list[bytes]:
         """What the end of the body completed; see `BodyParser.finish`."""
         if self._array is not None:
             return self._array.finish()
-        return [event.data for event in self._events.finish()]
+        return [_data(event) for event in self._events.finish()]
 
     def _after_blanks(self, piece: bytes) -> bytes:
         """The piece without the mark and the blanks at the body's beginning, which mean nothing to either format."""
@@ -106,6 +108,13 @@ class ResponseParser:
         if self._blanks > _MAX_BLANKS:
             raise FramingError(f"more than {_MAX_BLANKS} blanks before an answer")
         return rest
+
+
+def _data(event: ServerSentEvent) -> bytes:
+    """The JSON of an event. Of one that is an error it says so, whatever its data are."""
+    if event.event != "error" or ErrorBody.told_in(event.data):
+        return event.data
+    return json.dumps({"error": {"message": ErrorBody.plain(event.data).message}}).encode()
 
 
 class ContentStream:
@@ -127,7 +136,9 @@ class ContentStream:
         self._errors = errors
         self._sources = PresentedSources(sources)
         self._text = AnswerText()
-        self._grounding: Table = {}
+        self._part_number = 0  # of the part that was read last; a piece of the same kind goes on with it
+        self._was_thought: bool | None = None
+        self._groundings: list[Table] = []
         self._finish = ""
         self._blocked = False
         self._usage: Table = {}
@@ -166,39 +177,60 @@ class ContentStream:
         return [*([Text(rest)] if rest else []), *self._cites(), Finished(reason, _usage(self._usage), self._model)]
 
     def _candidate(self, candidate: Table) -> list[Event]:
-        events = [event for part in tables(table(candidate.get("content")).get("parts")) for event in self._part(part)]
-        self._grounding = table(candidate.get("groundingMetadata")) or self._grounding
-        self._finish = string(candidate.get("finishReason")) or self._finish
+        parts = tables(table(candidate.get("content")).get("parts"))
+        events = [event for place, part in enumerate(parts) for event in self._part(part, is_next=place > 0)]
+        grounding = table(candidate.get("groundingMetadata"))
+        if grounding and grounding not in self._groundings[-1:]:
+            self._groundings.append(grounding)
+        finish = string(candidate.get("finishReason"))
+        self._finish = finish if finish not in {"", _NO_FINISH} else self._finish
         if self._finish in _TOOL_FINISH:
             raise self._errors.tool_called()
         return events
 
-    def _part(self, part: Table) -> list[Event]:
+    def _part(self, part: Table, *, is_next: bool) -> list[Event]:
         if "functionCall" in part:
             raise self._errors.tool_called()
-        text = string(part.get("text"))
-        if part.get("thought") is True:
+        text, is_thought = string(part.get("text")), part.get("thought") is True
+        self._part_number += is_next or self._was_thought is (not is_thought)
+        self._was_thought = is_thought
+        if is_thought:
             return [Reasoning(text)] if text else []
+        self._text.begin(self._part_number)
         text = self._text.add(text)
         return [Text(text)] if text else []
 
     def _cites(self) -> list[Event]:
         """The spans that the provider's search says it found, where what it found is a presented source."""
-        chunks = [self._evidence(chunk) for chunk in tables(self._grounding.get("groundingChunks"))]
-        cites: list[Event] = []
-        for support in tables(self._grounding.get("groundingSupports")):
-            places = support.get("groundingChunkIndices")
-            found = [index(place) for place in places] if isinstance(places, list) else []
-            evidence = [item for place in found if 0 <= place < len(chunks) for item in chunks[place]]
-            span = self._span(table(support.get("segment"))) if evidence else None
-            cites += [Cite(*span, evidence)] if span else []
-        return cites
+        chunks: list[list[Evidence]] = []
+        cites: dict[tuple[int, int, tuple[Evidence, ...]], Event] = {}  # once each, though they come again
+        for grounding in self._groundings:
+            chunks = [self._evidence(chunk) for chunk in tables(grounding.get("groundingChunks"))] or chunks
+            for support in tables(grounding.get("groundingSupports")):
+                places = support.get("groundingChunkIndices")
+                found = [index(place) for place in places] if isinstance(places, list) else []
+                evidence = [item for place in found if 0 <= place < len(chunks) for item in chunks[place]]
+                span = self._span(table(support.get("segment"))) if evidence else None
+                if span:
+                    cites.setdefault((*span, tuple(evidence)), Cite(*span, evidence))
+        return list(cites.values())
 
     def _span(self, segment: Table) -> tuple[int, int] | None:
-        """Where a segment is: in bytes, says the documentation, and some versions of the API count characters."""
-        start, end, words = index(segment.get("startIndex", 0)), index(segment.get("endIndex")), segment.get("text")
-        in_bytes = self._text.in_bytes(start, end, words=string(words))
-        return in_bytes or (self._text.in_characters(start, end, words=words) if isinstance(words, str) else None)
+        """Where a segment is, in its part: in bytes, says the documentation; some versions of the API count characters.
+
+        Some versions count from the beginning of the text, whatever the part: where the segment's words are.
+        """
+        start, end, part = (index(segment.get(name, 0)) for name in ("startIndex", "endIndex", "partIndex"))
+        words = segment.get("text")
+        if not isinstance(words, str):
+            is_known = part == 0 or self._text.block_span(part) is not None
+            return self._text.in_bytes(start, end, words="", block=part) if is_known else None
+        for block in (part, None):
+            found = self._text.in_bytes(start, end, words=words, block=block)
+            found = found or self._text.in_characters(start, end, words=words, block=block)
+            if found:
+                return found
+        return None
 
     def _evidence(self, chunk: Table) -> list[Evidence]:
         found = table(chunk.get("retrievedContext")) or table(chunk.get("web"))

@@ -70,7 +70,7 @@ class Meter:
             return Ending(assistant, Finished(FinishReason.MAX_TOKENS), self._estimate(), reported=False, partial=True)
         if cut:
             finished = replace(finished, reason=FinishReason.MAX_TOKENS, abstain_reason=None)
-        if finished.usage is None:
+        if finished.usage is None or (finished.usage.input_tokens is None and finished.usage.output_tokens is None):
             return Ending(assistant, finished, self._estimate(), reported=False)
         return Ending(assistant, finished, finished.usage, reported=True)
 

@@ -39,7 +39,7 @@ from headwater_server.assistant.wire_json import (
     label,
     string,
     table,
-    table_of,
+    table_of_event,
     tables,
 )
 from headwater_server.errors import InvalidRequest
@@ -93,7 +93,7 @@ class ResponseStream:
         Raises:
             ServiceError: It is an error, a tool call, or nothing that the protocol allows.
         """
-        document = {} if event.data.strip() == _DONE else table_of(event.data, self._errors)
+        document = {} if event.data.strip() == _DONE else table_of_event(event, self._errors)
         kind = string(document.get("type")) or event.event
         if kind.endswith(".delta"):
             return self._delta(kind, document)

@@ -15,7 +15,7 @@ from headwater_server.assistant.protocol import (
     Usage,
 )
 from headwater_server.assistant.think_tags import ThinkTags
-from headwater_server.assistant.wire_json import Table, count, label, table, table_of, tables
+from headwater_server.assistant.wire_json import Table, count, label, table, table_of_event, tables
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
 from headwater_server.outgoing.sse import ServerSentEvent
 
@@ -110,8 +110,8 @@ class ChatStream:
         return Finished(reason, self._usage, self._model)
 
     def _document(self, event: ServerSentEvent) -> Table:
-        document = table_of(event.data, self._errors)
-        if document.get("error") or event.event == "error" or document.get("object") == "error":
+        document = table_of_event(event, self._errors)
+        if document.get("error") or document.get("object") == "error":
             raise self._errors.in_stream(ErrorBody.of(document))
         return document
 

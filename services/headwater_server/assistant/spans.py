@@ -72,7 +72,7 @@ class AnswerText:
         Returns:
             Where it begins and ends; None if the words do not stand there.
         """
-        begin = self._blocks.get(block, 0) if block is not None else 0
+        begin = self._begin(block)
         text = self._encoded[begin:].decode()
         found = text[start:end] if 0 <= start < end <= len(text) else ""
         if not found or (words and found != words):
@@ -80,11 +80,16 @@ class AnswerText:
         first = begin + len(text[:start].encode())
         return first, first + len(found.encode())
 
-    def in_bytes(self, start: int, end: int, *, words: str) -> tuple[int, int] | None:
+    def in_bytes(self, start: int, end: int, *, words: str, block: int | None = None) -> tuple[int, int] | None:
         """The bytes of a span that is given in bytes; see `in_characters`."""
+        begin = self._begin(block)
+        start, end = (begin + start, begin + end) if start >= 0 else (-1, -1)
         found = self._encoded[start:end] if 0 <= start < end <= self.size else b""
         try:
             text = found.decode()
         except UnicodeDecodeError:
             return None
         return (start, end) if text and (not words or text == words) else None
+
+    def _begin(self, block: int | None) -> int:
+        return self._blocks.get(block, 0) if block is not None else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from headwater_server.outgoing.provider_errors import ProviderErrors
+from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
+from headwater_server.outgoing.sse import ServerSentEvent
 from headwater_server.text import shortened, without_surrogates
 
 Table = dict[str, object]
@@ -26,6 +27,18 @@ def table_of(data: bytes, errors: ProviderErrors) -> Table:
     if not isinstance(document, dict):
         raise errors.protocol("an event that is not a JSON object")
     return document
+
+
+def table_of_event(event: ServerSentEvent, errors: ProviderErrors) -> Table:
+    """The JSON object of an event.
+
+    Raises:
+        ServiceError: It is not JSON, or no object (PROVIDER_PROTOCOL); or an event of the type `error`, whose data may
+            be plain words.
+    """
+    if event.event == "error":
+        raise errors.in_stream(ErrorBody.plain(event.data))
+    return table_of(event.data, errors)
 
 
 def table(value: object) -> Table:

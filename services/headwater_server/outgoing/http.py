@@ -54,18 +54,20 @@ class BodyStream:
 
         Raises:
             ServiceError: The connection broke (PROVIDER_TRUNCATED), or the body is not as its format demands, or a
-                bound was passed (PROVIDER_PROTOCOL).
+                bound was passed (PROVIDER_PROTOCOL), or the body is a document that tells of an error (its reason).
         """
         ended = False
+        beginning: bytearray | None = bytearray()  # of a body in which nothing was found yet
         while not ended:
             piece = await self._next_piece()
             ended = piece is None
+            if piece and beginning is not None and len(beginning) < MAX_ERROR_BYTES:
+                beginning += piece
             try:
                 items = parser.finish() if piece is None else parser.feed(piece)
-            except CutOff as error:
-                raise self._errors.truncated(str(error)) from error
             except FramingError as error:
-                raise self._errors.protocol(str(error)) from error
+                raise self._not_framed(error, bytes(beginning or b"")) from error
+            beginning = None if items else beginning
             for item in items:
                 yield item
 
@@ -77,6 +79,12 @@ class BodyStream:
                     pass
             except ServiceError:
                 return  # the answer is complete; only the connection is lost
+
+    def _not_framed(self, error: FramingError, beginning: bytes) -> ServiceError:
+        told = ErrorBody.told_in(beginning)
+        if told is not None:
+            return self._errors.in_stream(told)
+        return self._errors.truncated(str(error)) if isinstance(error, CutOff) else self._errors.protocol(str(error))
 
     async def _next_piece(self) -> bytes | None:
         try:

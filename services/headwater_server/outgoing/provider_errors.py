@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -52,15 +52,31 @@ class ErrorBody:
     type: str = ""
     status: int | None = None
     """An HTTP status inside the body, as some providers send it in a stream."""
+    retry_after: float | None = None
+    """Seconds after which to try again, as Google says it (`google.rpc.RetryInfo`)."""
 
     @classmethod
     def parse(cls, body: bytes) -> ErrorBody:
         """Reads a body. One that is not JSON, such as a proxy's page, says nothing."""
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            return cls()
-        return cls.of(document)
+        return cls.of(_document(body))
+
+    @classmethod
+    def plain(cls, body: bytes) -> ErrorBody:
+        """Reads what stands where an error is told: JSON, or words."""
+        document = _document(body)
+        return cls(message=body.decode(errors="replace")) if document is None else cls.of(document)
+
+    @classmethod
+    def told_in(cls, body: bytes) -> ErrorBody | None:
+        """Reads a document that stands in place of an answer; None if it tells of no error."""
+        document = _document(body)
+        if isinstance(document, list) and document:
+            document = document[0]
+        if not isinstance(document, dict):
+            return None
+        told = cls.of(document)
+        says_so = document.get("error") or "error" in {document.get("type"), document.get("object")}
+        return told if says_so or told.status else None
 
     @classmethod
     def of(cls, document: object) -> ErrorBody:
@@ -79,6 +95,7 @@ class ErrorBody:
             code=code if isinstance(code, str) else _google_reason(error),
             type=error["type"] if isinstance(error.get("type"), str) else "",
             status=_status(code) or _status(error.get("status_code")) or _status(error.get("status")),
+            retry_after=_google_delay(error),
         )
 
     @property
@@ -130,8 +147,9 @@ class ProviderErrors:
     def status(self, status: int, body: ErrorBody, *, headers: Mapping[str, str] | None = None) -> ServiceError:
         """The provider answered with an HTTP status that is not 200."""
         known = {"http_status": str(status)}
+        retry_after = _retry_after(headers or {}, body)
         if status == 429:
-            return self._rate_limited(body, known, _retry_after(headers or {}))
+            return self._rate_limited(body, known, retry_after)
         if status in {401, 403} or (status == 400 and not _KEY_WORDS.isdisjoint({body.code, body.type})):
             return self._unauthenticated(known)
         if status >= 500 or status == 408:
@@ -139,7 +157,7 @@ class ProviderErrors:
                 Reason.PROVIDER_UNAVAILABLE,
                 f"{self._provider} answered with HTTP status {status}{self._said(body)}",
                 known,
-                retry_after=_retry_after(headers or {}),
+                retry_after=retry_after,
             )
         if status < 400:
             what = (
@@ -155,13 +173,16 @@ class ProviderErrors:
         words = {body.code, body.type}
         known = {"http_status": str(body.status)} if body.status else {}
         if body.status == 429 or not _LIMIT_WORDS.isdisjoint(words):
-            return self._rate_limited(body, known, None)
+            return self._rate_limited(body, known, body.retry_after)
         if body.status in {401, 403} or not _KEY_WORDS.isdisjoint(words):
             return self._unauthenticated(known)
         if body.too_large or body.withheld or not _REQUEST_WORDS.isdisjoint(words) or _is_client_error(body.status):
             return self._rejected(body, known)
         return self._error(
-            Reason.PROVIDER_UNAVAILABLE, f"{self._provider} reported an error in its stream{self._said(body)}", known
+            Reason.PROVIDER_UNAVAILABLE,
+            f"{self._provider} reported an error in its stream{self._said(body)}",
+            known,
+            retry_after=body.retry_after,
         )
 
     def cleaned(self, message: str) -> str:
@@ -202,14 +223,34 @@ class ProviderErrors:
         return ServiceError(reason, message, metadata=metadata, retry_after=retry_after)
 
 
+def _document(body: bytes) -> object:
+    """The JSON of a body; None if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _google_details(error: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    details = error.get("details")
+    yield from (detail for detail in (details if isinstance(details, list) else []) if isinstance(detail, dict))
+
+
 def _google_reason(error: Mapping[str, object]) -> str:
     """The reason in Google's form of an error, whose code is a number: its ErrorInfo's, or the status's name."""
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else []:
-        if isinstance(detail, dict) and isinstance(reason := detail.get("reason"), str):
+    for detail in _google_details(error):
+        if isinstance(reason := detail.get("reason"), str):
             return reason
     status = error.get("status")
     return status if isinstance(status, str) else ""
+
+
+def _google_delay(error: Mapping[str, object]) -> float | None:
+    """The delay in Google's form of an error, a number with "s" after it."""
+    for detail in _google_details(error):
+        if isinstance(delay := detail.get("retryDelay"), str):
+            return _seconds(delay.removesuffix("s"))
+    return None
 
 
 def _status(value: object) -> int | None:
@@ -221,18 +262,34 @@ def _is_client_error(status: int | None) -> bool:
     return status is not None and 400 <= status < 500 and status != 408
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `Retry-After` as seconds or as a date. None if the provider did not say, or nonsense."""
+def _retry_after(headers: Mapping[str, str], body: ErrorBody) -> float | None:
+    """Seconds to wait; None if the provider did not say, or nonsense.
+
+    They stand in `retry-after-ms`, which is the more exact where OpenAI and Azure send both, in `Retry-After` as
+    seconds or as a date, or in the body.
+    """
+    milliseconds = _seconds(headers.get("retry-after-ms", ""), per_second=1000)
+    if milliseconds is not None:
+        return milliseconds
     value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
+    seconds = _seconds(value)
+    if seconds is None and value:
         try:
             then = parsedate_to_datetime(value)
             then = then if then.tzinfo else then.replace(tzinfo=UTC)  # so says "-0000", which means the same here
-            seconds = (then - datetime.now(UTC)).total_seconds()
+            seconds = _bounded((then - datetime.now(UTC)).total_seconds())
         except (OverflowError, ValueError):
-            return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)
+            seconds = None
+    return body.retry_after if seconds is None else seconds
+
+
+def _seconds(number: str, *, per_second: float = 1) -> float | None:
+    try:
+        seconds = float(number) / per_second
+    except ValueError:
+        return None
+    return _bounded(seconds) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
