@@ -20,7 +20,12 @@ async def core_at(
     provider = NamedProvider(api=api, base_url=base_url, api_key=api_key, options=options or {})
     policy = FailoverPolicy(retries=0, failures_to_rest=0)  # each failure is looked at by itself
     config = AssistantConfig(
-        providers={"fake": provider}, environ={}, connect_timeout=5, read_timeout=20, failover=policy
+        providers={"fake": provider},
+        environ={},
+        connect_timeout=5,
+        read_timeout=20,
+        learn_within=10,
+        failover=policy,
     )
     async with open_assistants(config) as core:
         yield core

@@ -89,6 +89,7 @@ async def fake_provider(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Fak
         task = asyncio.get_running_loop().create_task(provider.serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also where it was cancelled before it began
 
     server = await asyncio.start_server(serve, "localhost" if tls else "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
@@ -100,6 +101,7 @@ async def fake_provider(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Fak
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 def chat_event(**choice: object) -> bytes:

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from headwater.v1 import answer_pb2
-from headwater_server.errors import Reason
-from tests.assistant.asking import Heard, a_request
-from tests.assistant.cores import KEY
-from tests.assistant.fake_provider import Canned
+from headwater_server.assistant.ollama import provider as ollama_provider
+from headwater_server.assistant.protocol import ProviderSettings
+from headwater_server.errors import Reason, ServiceError
+from tests.assistant.asking import Heard, a_request, ask
+from tests.assistant.cores import KEY, core_at
+from tests.assistant.fake_provider import Canned, fake_provider
 from tests.assistant.talking import Api
 
 pytestmark = pytest.mark.anyio
@@ -158,3 +160,50 @@ async def test_fields_that_are_not_the_callers_are_refused(options: dict[str, ob
 
 async def test_models_are_listed() -> None:
     assert await API.models({"models": [{"name": "llama3:8b"}, {"name": 5}]}) == [("llama3:8b", "", 0)]
+
+
+MADE_FOR = {"general.architecture": "llama", "llama.context_length": 131072}
+
+
+@pytest.mark.parametrize(
+    ("shown", "context"),
+    [
+        ({"model_info": MADE_FOR}, 131072),
+        ({"model_info": MADE_FOR, "parameters": 'stop "<|x|>"\nnum_ctx                        8192\ntop_k 3'}, 8192),
+        ({"parameters": "num_ctxx 8192"}, 0),
+        ({"error": "not found"}, 0),
+    ],
+)
+async def test_a_models_context_is_what_its_file_asks_for_or_what_it_was_made_for(
+    shown: dict[str, object], context: int
+) -> None:
+    document = {"models": [{"name": "llama3:latest", "digest": "5f"}], **shown}  # the answer to both requests
+    assert await API.models(document) == [("llama3:latest", "", context)]
+
+
+async def test_a_context_that_was_learned_is_kept_to_and_not_asked_for() -> None:
+    document = {"models": [{"name": "llama3:latest", "digest": "5f"}], "model_info": {"llama.context_length": 6000}}
+    async with fake_provider() as provider, core_at(provider.url.removesuffix("/v1"), api="ollama") as core:
+        provider.canned = Canned([json.dumps(document).encode()])
+        with pytest.raises(ServiceError) as raised:
+            await ask(core, a_request("why " * 9000, assistant="fake/llama3"))
+        assert raised.value.reason is Reason.CONTEXT_TOO_LARGE
+        assert [line.split()[1] for line, _, _ in provider.requests] == ["/api/tags", "/api/show"]
+        provider.canned = Canned(API.an_answer)
+        await ask(core, a_request("why " * 3000, assistant="fake/llama3"))
+    body = provider.requests[2][2]
+    assert isinstance(body, dict)
+    assert "options" not in body
+
+
+async def test_a_model_is_looked_at_once_until_it_is_another() -> None:
+    shown = {"model_info": {"llama.context_length": 6000}}
+    async with fake_provider() as provider:
+        made = ollama_provider(ProviderSettings("fake", base_url=provider.url.removesuffix("/v1")))
+        for digest in ("5f", "5f", "6a"):
+            document = {"models": [{"name": "m", "digest": digest}], **shown}
+            provider.canned = Canned([json.dumps(document).encode()])
+            assert [model.context_tokens for model in await made.models()] == [6000]
+        await made.aclose()
+    paths = [line.split()[1] for line, _, _ in provider.requests]
+    assert paths == ["/api/tags", "/api/show", "/api/tags", "/api/tags", "/api/show"]

@@ -69,6 +69,7 @@ async def connect_proxy(target: str, *, tls: ssl.SSLContext | None = None) -> As
         task = asyncio.get_running_loop().create_task(proxy.serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.close())
 
     server = await asyncio.start_server(serve, "localhost", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]

@@ -229,6 +229,10 @@ class AnthropicProvider:
         self._listed = {model.id: model for model in models}
         return models
 
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._http.warm()
+
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()

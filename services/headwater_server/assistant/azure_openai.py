@@ -80,6 +80,10 @@ class AzureProvider:
         """None: the API lists what could be deployed, and not what is; `models` of the settings names that."""
         return []
 
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._http.warm()
+
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()

@@ -57,6 +57,9 @@ class AssistantConfig:
     """Seconds to wait for a provider's list of models."""
     list_max_age: float = 60.0
     """Seconds for which a provider's list of models is kept."""
+    learn_within: float = 0.25
+    """Seconds for which a long request waits for a provider's first list, which may say how large its model's context
+    is. Later lists come behind the requests."""
     failover: FailoverPolicy = field(default_factory=FailoverPolicy)
     """What is done where an assistant fails before it has said anything."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from headwater_server.assistant.config import AssistantConfig
 from headwater_server.assistant.protocol import Model
@@ -19,11 +21,33 @@ log = structlog.get_logger("headwater.assistants")
 _MAX_MODELS = 10_000
 
 
+@dataclass
+class _Learning:
+    """A list that is asked for because of its contexts."""
+
+    since: float
+    is_again: bool = False
+    """Whether there was one before it, so that nobody waits for it."""
+    is_over: anyio.Event = field(default_factory=anyio.Event)
+    is_worth_more: bool = True
+    """Whether another list may say more: this one had contexts, or was not there."""
+
+
 class AssistantList:
     """The models of all providers. What a provider lists is kept for a while, so that pages fit together."""
 
-    def __init__(self, registry: ProviderRegistry, config: AssistantConfig) -> None:
+    def __init__(self, registry: ProviderRegistry, config: AssistantConfig, *, tasks: TaskGroup | None = None) -> None:
+        """Makes it.
+
+        Args:
+            registry: The providers.
+            config: The settings.
+            tasks: What owns the lists that requests are not held up for. None: there are none.
+        """
         self._registry = registry
+        self._tasks = tasks
+        self._learn_within = config.learn_within
+        self._learning: dict[str, _Learning] = {}
         self._timeout = config.list_timeout
         self._max_age = config.list_max_age
         self._kept: dict[str, tuple[float, Mapping[str, Model]]] = {}
@@ -47,15 +71,35 @@ class AssistantList:
         return sorted(found.items(), key=lambda item: item[0])
 
     async def learn(self, provider: str) -> None:
-        """Has a provider list its models, unless it has lately; it knows from then on how large their contexts are.
+        """Has a provider list its models, so that it knows how large their contexts are; waits a moment for it at most.
 
-        One that fails, or takes longer than it may, is no error: then they stay unknown.
+        The first list is waited for, as long as it is quick: a list that is slow, fails, or has no contexts holds up
+        nobody. Later ones come behind the requests, and none where the last had nothing to say.
 
         Args:
             provider: Its name; one that does not exist is passed over.
         """
-        if provider in self._registry.names:
-            await self._listed(provider)
+        if self._tasks is None or provider not in self._registry.names:
+            return
+        now, known = anyio.current_time(), self._learning.get(provider)
+        if known is None:
+            known = self._begin_to_learn(self._tasks, provider, _Learning(now))
+        elif known.is_over.is_set() and known.is_worth_more and now - known.since >= self._max_age:
+            known = self._begin_to_learn(self._tasks, provider, _Learning(now, is_again=True))
+        if not known.is_again:
+            with anyio.move_on_at(known.since + self._learn_within):
+                await known.is_over.wait()
+
+    def _begin_to_learn(self, tasks: TaskGroup, provider: str, learning: _Learning) -> _Learning:
+        self._learning[provider] = learning
+        tasks.start_soon(self._learn, provider, learning)
+        return learning
+
+    async def _learn(self, provider: str, learning: _Learning) -> None:
+        models = await self._listed(provider)
+        has_contexts = any(model.context_tokens for model in models.values())
+        learning.is_worth_more = has_contexts or not models
+        learning.is_over.set()
 
     async def _models(self, provider: str) -> Sequence[Model]:
         settings = self._registry.settings(provider)

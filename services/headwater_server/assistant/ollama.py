@@ -5,7 +5,11 @@ https://docs.ollama.com/api/chat: one JSON object a line, the last with `"done":
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+
+import anyio
 
 from headwater_server.assistant.protocol import (
     Event,
@@ -23,11 +27,14 @@ from headwater_server.assistant.provider_options import ProviderOptions
 from headwater_server.assistant.provider_stream import answered, client_of
 from headwater_server.assistant.request_fields import present, with_nested, with_options
 from headwater_server.assistant.wire_json import Table, count, is_model_id, label, string, table, table_of, tables
+from headwater_server.errors import ServiceError
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.ndjson import LineParser
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
 
 OLLAMA_URL = "http://127.0.0.1:11434"
+_LOOKS_AT_ONCE = 4
+_MOST_LOOKS = 64
 _RESERVED = frozenset({"prompt", "system", "template", "raw", "context"})
 _ANSWERING = frozenset({"done", "message", "response"})
 """A line of an answer has at least one of these."""
@@ -87,13 +94,14 @@ class LineStream:
 class OllamaAssistant:
     """One model."""
 
-    def __init__(self, model: Model, http: HttpClient) -> None:
+    def __init__(self, model: Model, http: HttpClient, *, num_ctx: int | None) -> None:
         self.model = model
         self._http = http
+        self._num_ctx = num_ctx
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """Answers; see `Assistant.generate`."""
-        document = chat_document(request, model=self.model)
+        document = chat_document(request, model=self.model.id, num_ctx=self._num_ctx)
         reader = LineStream(self._http.errors)
         accept = "application/x-ndjson"
         return answered(self._http, "/api/chat", document, parser=LineParser(), reader=reader, accept=accept)
@@ -110,21 +118,45 @@ class OllamaProvider:
         """
         ProviderOptions("ollama", settings).refuse_others()
         self._settings = settings
+        self._contexts: dict[str, int | None] = {}  # of models, by name
+        self._shown: dict[tuple[str, str], int | None] = {}  # of what has been looked at, by name and digest
         self._http = client_of(settings, settings.base_url or OLLAMA_URL)
 
     def assistant(self, model: str) -> OllamaAssistant:
         """The assistant of a model, whether the server has it or not."""
-        return OllamaAssistant(self._model(model), self._http)
+        return OllamaAssistant(self._model(model), self._http, num_ctx=self._settings.context_tokens)
 
     async def models(self) -> Sequence[Model]:
-        """The models that the server has.
+        """The models that the server has, with their contexts.
 
         Raises:
             ServiceError: It cannot be reached, or does not list them.
         """
         document = table(await self._http.get_json("/api/tags"))
-        names = [entry.get("name") for entry in tables(document.get("models"))]
-        return [self._model(str(name)) for name in names if is_model_id(name)]
+        entries = [entry for entry in tables(document.get("models")) if is_model_id(entry.get("name"))]
+        found = [(str(entry["name"]), string(entry.get("digest"))) for entry in entries]
+        if self._settings.context_tokens is None:
+            await self._look_at(found)
+        return [self._model(name) for name, _ in found]
+
+    async def _look_at(self, found: Sequence[tuple[str, str]]) -> None:
+        """Asks for the contexts of models that have not been looked at yet, a few at a time."""
+        one_of_few = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
+        self._shown = {key: self._shown[key] for key in found if key in self._shown}
+
+        async def look(key: tuple[str, str]) -> None:
+            async with one_of_few:
+                with suppress(ServiceError):  # without it its context is unknown, as before
+                    self._shown[key] = _context(table(await self._http.post_json("/api/show", {"model": key[0]})))
+
+        async with anyio.create_task_group() as tasks:
+            for key in [key for key in found if key not in self._shown][:_MOST_LOOKS]:
+                tasks.start_soon(look, key)
+        self._contexts = {name: context for (name, _), context in self._shown.items()}
+
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._http.warm()
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -132,7 +164,10 @@ class OllamaProvider:
 
     def _model(self, model: str) -> Model:
         settings = self._settings
-        return Model(model, context_tokens=settings.context_tokens, max_output_tokens=settings.max_output_tokens)
+        known = self._contexts.get(model, self._contexts.get(f"{model}:latest"))
+        return Model(
+            model, context_tokens=settings.context_tokens or known, max_output_tokens=settings.max_output_tokens
+        )
 
 
 def provider(settings: ProviderSettings) -> Provider:
@@ -144,10 +179,11 @@ def provider(settings: ProviderSettings) -> Provider:
     return OllamaProvider(settings)
 
 
-def chat_document(request: GenerateRequest, *, model: Model) -> dict[str, object]:
+def chat_document(request: GenerateRequest, *, model: str, num_ctx: int | None) -> dict[str, object]:
     """The JSON document of a request.
 
-    A context that the settings name is asked for, as Ollama would otherwise take a small one. By default it drops the
+    A context that the settings name is asked for, as Ollama would otherwise take a small one; one that the model could
+    have is not, as it may be more than there is memory for. By default it drops the
     beginning of a prompt that does not fit, or of the answer when the two are too long together, without a word; it is
     told to refuse the one and to end the other.
 
@@ -165,13 +201,13 @@ def chat_document(request: GenerateRequest, *, model: Model) -> dict[str, object
             "top_p": sampling.top_p,
             "stop": list(sampling.stop_sequences) or None,
             "seed": sampling.seed,
-            "num_ctx": model.context_tokens,
+            "num_ctx": num_ctx,
         }
     )
     more = dict(sampling.provider_options)
     options = with_nested(options, more.pop("options", {}), field="options")
     document: dict[str, object] = {
-        "model": model.id,
+        "model": model,
         "messages": messages,
         "stream": True,
         "truncate": False,
@@ -179,6 +215,15 @@ def chat_document(request: GenerateRequest, *, model: Model) -> dict[str, object
     }
     document = with_options(document, more, reserved=_RESERVED)
     return {**document, "options": options} if options else document
+
+
+def _context(shown: Table) -> int | None:
+    """How many tokens a model's context holds: what its file asks for, or else what it was made for at most."""
+    asked = re.search(r"^num_ctx\s+(\d+)\s*$", string(shown.get("parameters")), re.MULTILINE)
+    if asked:
+        return count(int(asked[1]))
+    made_for = (value for name, value in table(shown.get("model_info")).items() if name.endswith(".context_length"))
+    return count(next(made_for, None))
 
 
 def _usage(line: Table) -> Usage | None:

@@ -21,7 +21,7 @@ from headwater_server.assistant.protocol import (
 )
 from headwater_server.assistant.provider_stream import AnswerReader, answered, client_of
 from headwater_server.assistant.request_fields import present, with_options
-from headwater_server.assistant.wire_json import is_model_id, label
+from headwater_server.assistant.wire_json import count, is_model_id, label, table
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.sse import EventParser, ServerSentEvent
 
@@ -29,6 +29,10 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 _MAX_MODELS = 10_000
 _RESERVED = frozenset({"n", "stream_options"})
+_ONE_MODEL = "llamacpp"
+"""Who owns the model of a llama.cpp server, which answers for it under every name."""
+_META_FIELDS = ("n_ctx", "n_ctx_train")
+"""Where llama.cpp says how large a request's context is, and older ones how large the model's could be."""
 _CONTEXT_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 
 
@@ -107,11 +111,12 @@ class ChatProvider:
         self._options = replace(chosen, max_tokens_field=field)
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the server said of its models when it was last asked
+        self._only: Mapping[str, object] = {}  # what a server says of its only model, by whatever name it is asked for
         self._http = client_of(settings, base_url)
 
     def assistant(self, model: str) -> ChatAssistant:
         """The assistant of a model, whether the server knows it or not."""
-        return ChatAssistant(self._listed.get(model) or self._model(model, {}), self._http, self._options)
+        return ChatAssistant(self._listed.get(model) or self._model(model, self._only), self._http, self._options)
 
     async def models(self) -> Sequence[Model]:
         """The models the server lists at `GET /models`.
@@ -126,18 +131,20 @@ class ChatProvider:
         entries = [entry for entry in listed[:_MAX_MODELS] if isinstance(entry, dict)]
         models = [self._model(str(entry["id"]), entry) for entry in entries if is_model_id(entry.get("id"))]
         self._listed = {model.id: model for model in models}
+        self._only = entries[0] if len(entries) == 1 and entries[0].get("owned_by") == _ONE_MODEL else {}
         return models
+
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._http.warm()
 
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
 
     def _model(self, model: str, entry: Mapping[str, object]) -> Model:
-        context = self._settings.context_tokens
-        for field in _CONTEXT_FIELDS:
-            value = entry.get(field)
-            if context is None and isinstance(value, int) and 0 < value < 2**31:
-                context = value
+        said = [*(entry.get(field) for field in _CONTEXT_FIELDS), *map(table(entry.get("meta")).get, _META_FIELDS)]
+        context = self._settings.context_tokens or next((size for size in map(count, said) if size), None)
         return Model(
             id=model,
             display_name=label(entry.get("name")),

@@ -262,6 +262,10 @@ class ResponsesProvider:
         document = table(await self._http.get_json("/models"))
         return [self._model(str(entry["id"])) for entry in tables(document.get("data")) if is_model_id(entry.get("id"))]
 
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._http.warm()
+
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()

@@ -55,6 +55,10 @@ class PerplexityProvider:
         """None: the API has no list; `models` of the settings names them."""
         return []
 
+    async def warm(self) -> None:
+        """Opens a connection for the next request; sends nothing."""
+        await self._chats.warm()
+
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._chats.aclose()

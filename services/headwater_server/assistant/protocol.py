@@ -286,6 +286,18 @@ class Provider(Protocol):
         ...
 
 
+class WarmProvider(Provider, Protocol):
+    """A provider that can be made ready for a request, beyond what every provider can."""
+
+    async def warm(self) -> None:
+        """Does what the next request would have to wait for, such as to open a connection; asks and sends nothing.
+
+        Called at the start, and when a question has come that is to be asked in a moment. Cancelled when the server
+        stops. What fails here fails again in the request, which says so; nothing is raised.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """What the settings say about one provider: the table `[assistants.NAME]`, or defaults where there is none."""

@@ -8,6 +8,8 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from itertools import chain
 
+from anyio.abc import TaskGroup
+
 from headwater.v1 import answer_pb2, assistant_service_pb2, generation_pb2
 from headwater_server.assistant import messages
 from headwater_server.assistant.budget import BYTES_A_TOKEN
@@ -18,11 +20,14 @@ from headwater_server.assistant.listing import AssistantList
 from headwater_server.assistant.prompts import PromptTemplate
 from headwater_server.assistant.protocol import Event
 from headwater_server.assistant.registry import ProviderRegistry
+from headwater_server.assistant.warming import Warming
 from headwater_server.errors import InvalidRequest
 from headwater_server.interfaces import Caller
 from headwater_server.names import assistant_id, assistant_name
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.paging import PageTokens, page_of, page_size
 
+_MOST_WARMED = 16
 SMALL_CONTEXT = 2_048
 """Tokens that any model's context has room for: what is shorter is sent without knowing how large the context is."""
 
@@ -33,8 +38,14 @@ class AssistantCore:
     Any number of answers run at once, and none waits for another.
     """
 
-    def __init__(self, registry: ProviderRegistry, config: AssistantConfig) -> None:
+    def __init__(self, registry: ProviderRegistry, config: AssistantConfig, *, tasks: TaskGroup | None = None) -> None:
         """Makes the service.
+
+        Args:
+            registry: The providers.
+            config: The settings.
+            tasks: What owns the work behind the requests: connections that are opened beforehand, and lists that say
+                how large contexts are. None: it is not done.
 
         Raises:
             AssistantConfigError: The prompt template is not as it must be, or a fallback's provider is not there.
@@ -43,11 +54,24 @@ class AssistantCore:
             if name.partition("/")[0] not in registry.names:
                 raise AssistantConfigError(f"failover.fallbacks: there is no provider of {name!r}")
         self._registry = registry
-        self._list = AssistantList(registry, config)
+        self._list = AssistantList(registry, config, tasks=tasks)
+        self._warming = Warming(registry, tasks)
         self._tokens = PageTokens()
         self._template = PromptTemplate(config.prompt_template)
         self._policy = config.failover
         self._health = ProviderHealth(config.failover)
+        for provider in self._first_asked(config):
+            self._warming.begin(provider)
+
+    def expect(self, assistant: str) -> None:
+        """Says that an assistant will be asked in a moment, so that its provider opens a connection meanwhile.
+
+        Never waits, never fails, and sends nothing.
+
+        Args:
+            assistant: Its name, as in a request; one that does not exist is passed over.
+        """
+        self._warming.begin((assistant_id(assistant) or self._registry.default).partition("/")[0])
 
     async def list_assistants(
         self, request: assistant_service_pb2.ListAssistantsRequest, caller: Caller
@@ -90,12 +114,12 @@ class AssistantCore:
             yield abstention(request, name)
             return
         if assistant.model.context_tokens is None and _is_long(request):
-            await self._list.learn(assistant_id(name).partition("/")[0])
+            await self._list.learn(_provider(name))
             name, assistant = self._registry.assistant(asked)
         exchange = Exchange(request, name, assistant, self._template)
         if prefix is not None:
             await exchange.go_on(prefix)
-        choice = _Choice(request, exchange, self._registry, self._template)
+        choice = _Choice(request, exchange, self._registry, self._template, self._list)
         async with (
             first_to_speak(choice.attempts(fallbacks), policy=self._policy, health=self._health) as spoken,
             aclosing(choice.of(spoken).chunks(spoken.events())) as chunks,
@@ -106,6 +130,14 @@ class AssistantCore:
                     chunk.text.assistant = choice.of(spoken).assistant
                     is_unsigned = False
                 yield chunk
+
+    def _first_asked(self, config: AssistantConfig) -> Sequence[str]:
+        """The providers to be connected to at the start: those that the settings name, the default's first.
+
+        One of which the environment has a key, and nothing more, is not: nobody has said that it will be used.
+        """
+        names = [self._registry.default, *chain(*config.failover.fallbacks.values()), *config.providers]
+        return list(dict.fromkeys(_provider(name) for name in names))[:_MOST_WARMED]
 
     def _asked(self, request: assistant_service_pb2.StreamGenerateRequest) -> tuple[str, Sequence[str]]:
         """Who is to answer a request, `provider/model`, and who may stand in.
@@ -137,10 +169,12 @@ class _Choice:
         wanted: Exchange,
         registry: ProviderRegistry,
         template: PromptTemplate,
+        models: AssistantList,
     ) -> None:
         self._request = request
         self._registry = registry
         self._template = template
+        self._models = models
         self._wanted = assistant_id(wanted.assistant)
         self._made = {self._wanted: wanted}
 
@@ -153,10 +187,18 @@ class _Choice:
         return self._made[spoken.attempt.assistant]
 
     def _start(self, name: str) -> AsyncGenerator[Event]:
-        if name not in self._made:
+        return self._made[name].start() if name in self._made else self._fitted(name)
+
+    async def _fitted(self, name: str) -> AsyncGenerator[Event]:
+        """Asks an assistant for which the request has not been made yet, as it fits its context."""
+        whole_name, assistant = self._registry.assistant(name)
+        if assistant.model.context_tokens is None and _is_long(self._request):
+            await self._models.learn(_provider(name))
             whole_name, assistant = self._registry.assistant(name)
-            self._made[name] = Exchange(self._request, whole_name, assistant, self._template)
-        return self._made[name].start()
+        self._made[name] = Exchange(self._request, whole_name, assistant, self._template)
+        async with aclosing(self._made[name].start()) as events:
+            async for event in events:
+                yield event
 
 
 @asynccontextmanager
@@ -172,9 +214,14 @@ async def open_assistants(config: AssistantConfig | None = None) -> AsyncGenerat
     config = config or AssistantConfig()
     registry = ProviderRegistry(config)
     try:
-        yield AssistantCore(registry, config)
+        async with owned_tasks(cancel=True) as tasks:
+            yield AssistantCore(registry, config, tasks=tasks)
     finally:
         await registry.aclose()
+
+
+def _provider(name: str) -> str:
+    return assistant_id(name).partition("/")[0]
 
 
 def _is_long(request: assistant_service_pb2.StreamGenerateRequest) -> bool:
