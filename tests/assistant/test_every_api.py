@@ -7,7 +7,7 @@ import json
 import anyio
 import pytest
 
-from headwater_server.assistant.registry import API_MODULES
+from headwater_server.assistant.registry import HTTP_APIS
 from headwater_server.errors import Reason, ServiceError
 from tests.assistant.asking import CALLER, Heard, a_request, ask
 from tests.assistant.cores import KEY, core_at
@@ -20,6 +20,7 @@ FIRST_PIECE = {
     "anthropic": event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "part"}}),
     "azure-openai": chat_event(delta={"content": "part"}),
     "cohere": event({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "part"}}}}),
+    "deepseek": chat_event(delta={"content": "part"}),
     "gemini": event({"candidates": [{"content": {"parts": [{"text": "part"}]}}]}),
     "mistral": chat_event(delta={"content": "part"}),
     "ollama": b'{"message": {"content": "part"}, "done": false}\n',
@@ -40,7 +41,7 @@ async def failure(api: str, canned: Canned, heard: Heard | None = None) -> Servi
 
 
 def test_all_apis_are_tried_here() -> None:
-    assert set(APIS) == set(API_MODULES) - {"builtin", "local"}
+    assert set(APIS) == set(HTTP_APIS)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -133,6 +134,55 @@ async def test_no_caller_offers_tools(api: str, name: str) -> None:
         request = a_request("?", assistant=ME, generation={"provider_options": {name: True}})
         with pytest.raises(ServiceError) as raised:
             await ask(core, request)
+        assert raised.value.reason is Reason.INVALID_FIELD
+        assert not provider.requests
+
+
+ROUTING = ["api_base", "base_url", "API-Key", "extra_headers", "headers", "organization", "fallbacks", "vertex_project"]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", [*ROUTING, "custom_llm_provider", "aws_secret_access_key", "user_config"])
+async def test_no_caller_says_where_a_request_goes_or_with_which_key(api: str, name: str) -> None:
+    async with fake_provider() as provider, core_at(provider.url, api=api) as core:
+        request = a_request("?", assistant=ME, generation={"provider_options": {name: "http://elsewhere.example"}})
+        with pytest.raises(ServiceError) as raised:
+            await ask(core, request)
+        assert raised.value.reason is Reason.INVALID_FIELD
+        assert raised.value.violations[0].field == f"generation.provider_options.{name}"
+        assert not provider.requests
+
+
+OTHER_NAMES = {
+    "anthropic": ("max_tokens", "max_tokens_to_sample"),
+    "azure-openai": ("max_completion_tokens", "max_tokens"),
+    "cohere": ("max_tokens", "max_output_tokens"),
+    "deepseek": ("max_tokens", "max_completion_tokens"),
+    "mistral": ("max_tokens", "max_completion_tokens"),
+    "openai-chat": ("max_tokens", "max_completion_tokens"),
+    "openai-responses": ("max_output_tokens", "max_completion_tokens"),
+    "perplexity": ("max_tokens", "max_completion_tokens"),
+}
+
+
+@pytest.mark.parametrize("api", OTHER_NAMES)
+async def test_a_limit_that_is_set_is_not_set_again_by_another_name(api: str) -> None:
+    for name in OTHER_NAMES[api]:
+        async with fake_provider() as provider, core_at(provider.url, api=api) as core:
+            generation = {"max_output_tokens": 5, "provider_options": {name: 7}}
+            with pytest.raises(ServiceError) as raised:
+                await ask(core, a_request("?", assistant=ME, generation=generation))
+            assert raised.value.reason is Reason.INVALID_FIELD
+            assert not provider.requests
+
+
+@pytest.mark.parametrize(("api", "field"), [("gemini", "generationConfig"), ("ollama", "options")])
+@pytest.mark.parametrize("name", ["top_p", "topP", "max_output_tokens", "num_predict", "maxOutputTokens"])
+async def test_nor_is_it_in_a_field_of_the_providers_own(api: str, field: str, name: str) -> None:
+    async with fake_provider() as provider, core_at(provider.url, api=api) as core:
+        generation = {"max_output_tokens": 5, "top_p": 0.5, "provider_options": {field: {name: 0.7}}}
+        with pytest.raises(ServiceError) as raised:
+            await ask(core, a_request("?", assistant=ME, generation=generation))
         assert raised.value.reason is Reason.INVALID_FIELD
         assert not provider.requests
 

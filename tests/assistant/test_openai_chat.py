@@ -393,3 +393,29 @@ async def test_a_message_in_place_of_a_piece_may_hold_reasoning_and_a_refusal_bu
     assert heard.answer.abstain_reason == answer_pb2.ABSTAIN_REASON_ASSISTANT_DECLINED
     error = await failure_of([chat_event(message={"tool_calls": [{"id": "x"}]}), DONE])
     assert "tool" in error.message
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", 0), ("stop_sequences", ["x"]), ("temperature", 0.0), ("top_p", 0.0), ("max_output_tokens", 1)],
+)
+async def test_a_setting_that_a_server_is_said_to_lack_is_refused(field: str, value: object) -> None:
+    generation = generation_pb2.GenerationOptions(**{field: value})  # type: ignore[arg-type]  # a field by its name
+    with pytest.raises(InvalidRequest) as raised:
+        await body_of(generation, {"lacks": [field]})
+    assert raised.value.violations[0].field == f"generation.{field}"
+    others = {"seed", "temperature", "top_p", "max_output_tokens", "stop_sequences"} - {field}
+    assert await body_of(generation, {"lacks": sorted(others)})
+
+
+async def test_a_router_is_told_to_ask_only_those_that_know_the_settings() -> None:
+    options = {"require_parameters": True}
+    body = await body_of(generation_pb2.GenerationOptions(seed=7), options)
+    assert body["provider"] == {"require_parameters": True}
+    more = generation_pb2.GenerationOptions(seed=7)
+    more.provider_options.update({"provider": {"order": ["x"]}})
+    assert (await body_of(more, options))["provider"] == {"require_parameters": True, "order": ["x"]}
+    assert "provider" not in await body_of(generation_pb2.GenerationOptions(), options)
+    more.provider_options.update({"provider": {"require_parameters": False}})
+    with pytest.raises(InvalidRequest):
+        await body_of(more, options)

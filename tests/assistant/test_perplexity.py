@@ -36,3 +36,8 @@ async def test_who_asks_about_sources_does_not_say_whether_to_search(chosen: boo
         await API.talk(sources=["Gulls eat fish."], generation=generation)
     assert raised.value.violations[0].field == "generation.provider_options.disable_search"
     assert (await API.talk(generation=generation)).body["disable_search"] is chosen
+
+
+@pytest.mark.parametrize(("field", "value"), [("seed", 7), ("stop_sequences", ["END"])])
+async def test_settings_that_the_api_has_not_are_refused(field: str, value: object) -> None:
+    assert (await API.refusal(**{field: value})).violations[0].field == f"generation.{field}"

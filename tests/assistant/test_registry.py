@@ -1,10 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import sys
-import tomllib
 from collections.abc import AsyncGenerator, Sequence
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import anyio
 import pytest
@@ -21,7 +20,7 @@ from headwater_server.assistant.protocol import (
     ProviderSettings,
     Text,
 )
-from headwater_server.assistant.registry import BrokenProvider, ProviderRegistry
+from headwater_server.assistant.registry import HTTP_APIS, BrokenProvider, ProviderRegistry
 from headwater_server.assistant.service import AssistantCore, open_assistants
 from headwater_server.errors import InvalidRequest, Reason, ResourceNotFound, ServiceError
 from tests.assistant.asking import CALLER, a_request, ask
@@ -111,10 +110,12 @@ async def names(core: AssistantCore, page_size: int = 0) -> list[str]:
         request.page_token = page.next_page_token
 
 
-def test_the_entry_points_of_the_distribution_are_those_a_source_tree_knows_by_itself() -> None:
-    document = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = document["project"]["entry-points"][ENTRY_POINT_GROUP]
-    assert set(ProviderRegistry(AssistantConfig(environ={}), plugins=())._plugins) == set(declared)
+@pytest.mark.parametrize("api", HTTP_APIS)
+def test_every_api_of_our_own_is_a_module_with_its_name(api: str) -> None:
+    module = importlib.import_module(f"headwater_server.assistant.{api.replace('-', '_')}")
+    tables = {"mine": NamedProvider(api=api, base_url="https://x.example")}
+    made = ProviderRegistry(AssistantConfig(providers=tables, environ={}), plugins=()).provider("mine")
+    assert type(made) is type(module.provider(ProviderSettings("mine", base_url="https://x.example")))
 
 
 async def test_a_plugin_answers_under_its_name() -> None:

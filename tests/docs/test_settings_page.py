@@ -94,4 +94,4 @@ def test_every_option_of_openai_chat_stands_on_the_page_with_its_default() -> No
     page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", page, re.MULTILINE))
     for option in dataclasses.fields(ChatOptions):
-        assert rows[option.name] == {False: "false", True: "true", "": '""'}[option.default]
+        assert rows[option.name] == {False: "false", True: "true", "": '""', (): "[]"}[option.default]

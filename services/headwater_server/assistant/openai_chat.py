@@ -20,7 +20,13 @@ from headwater_server.assistant.protocol import (
     Sampling,
 )
 from headwater_server.assistant.provider_stream import AnswerReader, answered, client_of
-from headwater_server.assistant.request_fields import present, with_options
+from headwater_server.assistant.request_fields import (
+    SAMPLING_FIELDS,
+    present,
+    refuse_lacking,
+    with_nested,
+    with_options,
+)
 from headwater_server.assistant.wire_json import count, is_model_id, label, table
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.sse import EventParser, ServerSentEvent
@@ -52,6 +58,11 @@ class ChatOptions:
     refuses the older `max_tokens` for its newer models, and `max_tokens` for everyone else."""
     seed_field: str = ""
     """What the server calls the seed. Empty: `seed`."""
+    lacks: tuple[str, ...] = ()
+    """The settings of a request that the server has not, or is known to ignore, of `SAMPLING_FIELDS`: refused."""
+    require_parameters: bool = False
+    """Whether a router is told to ask only providers that know the settings of a request; OpenRouter's would drop them
+    otherwise, without a word."""
     continues: str = ""
     """How the server goes on from a part of an answer, one of `CONTINUES`. Empty: it does not."""
 
@@ -67,18 +78,22 @@ class ChatOptions:
             if key not in kinds:
                 known = ", ".join(sorted(kinds))
                 raise ValueError(f"assistants.{provider}.{key}: not a setting of openai-chat; those are {known}")
-            if type(value) is not kinds[key]:
+            if key == "lacks":
+                if not isinstance(value, Sequence) or not set(value) <= set(SAMPLING_FIELDS):
+                    raise ValueError(f"assistants.{provider}.lacks: must be a list of {', '.join(SAMPLING_FIELDS)}")
+            elif type(value) is not kinds[key]:
                 raise ValueError(f"assistants.{provider}.{key}: must be of type {kinds[key].__name__}")
         if options.get("continues", "") not in {"", *CONTINUES}:
             raise ValueError(f"assistants.{provider}.continues: must be one of {', '.join(CONTINUES)}")
-        return cls(**options)  # type: ignore[arg-type]  # each value's type was checked above
+        return cls(**{**options, "lacks": tuple(options.get("lacks", ()))})  # type: ignore[arg-type]  # each value's type was checked above
 
 
 class ChatAssistant:
     """One model at one server."""
 
-    def __init__(self, model: Model, http: HttpClient, options: ChatOptions) -> None:
+    def __init__(self, model: Model, http: HttpClient, options: ChatOptions, *, name: str) -> None:
         self.model = model
+        self._name = name
         self._http = http
         self._options = options
 
@@ -92,6 +107,7 @@ class ChatAssistant:
         )
         if options.continues == "mistral":
             reader = WithoutEcho(reader, prefix=request.prefix, errors=errors)
+        refuse_lacking(request.sampling, options.lacks, provider=self._name)
         document = chat_document(request, model=self.model.id, options=options)
         return answered(self._http, "/chat/completions", document, parser=EventParser(), reader=reader)
 
@@ -116,7 +132,12 @@ class ChatProvider:
 
     def assistant(self, model: str) -> ChatAssistant:
         """The assistant of a model, whether the server knows it or not."""
-        return ChatAssistant(self._listed.get(model) or self._model(model, self._only), self._http, self._options)
+        return ChatAssistant(
+            self._listed.get(model) or self._model(model, self._only),
+            self._http,
+            self._options,
+            name=self._settings.name,
+        )
 
     async def models(self) -> Sequence[Model]:
         """The models the server lists at `GET /models`.
@@ -180,10 +201,14 @@ def chat_document(request: GenerateRequest, *, model: str, options: ChatOptions)
     sampling = replace(
         request.sampling, max_output_tokens=tokens_left(request.sampling.max_output_tokens, request.prefix)
     )
-    document |= _sampling_fields(sampling, options)
+    settings = _sampling_fields(sampling, options)
+    document |= settings
     if request.prefix:
         document |= ask_to_go_on(messages, request.prefix, way=options.continues)
-    return with_options(document, request.sampling.provider_options, reserved=_RESERVED)
+    more = dict(request.sampling.provider_options)
+    if options.require_parameters and settings:
+        document["provider"] = with_nested({"require_parameters": True}, more.pop("provider", {}), field="provider")
+    return with_options(document, more, reserved=_RESERVED)
 
 
 def _sampling_fields(sampling: Sampling, options: ChatOptions) -> dict[str, object]:

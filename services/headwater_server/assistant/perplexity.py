@@ -14,6 +14,7 @@ from headwater_server.assistant.protocol import Event, GenerateRequest, Model, P
 from headwater_server.assistant.request_fields import with_options
 
 PERPLEXITY_URL = "https://api.perplexity.ai"
+_OPTIONS = {"lacks": ["stop_sequences", "seed"]}
 
 
 class PerplexityAssistant:
@@ -45,7 +46,8 @@ class PerplexityProvider:
         Raises:
             ValueError: A setting is not as it must be.
         """
-        self._chats = ChatProvider(replace(settings, base_url=settings.base_url or PERPLEXITY_URL))
+        base_url = settings.base_url or PERPLEXITY_URL
+        self._chats = ChatProvider(replace(settings, base_url=base_url, options={**_OPTIONS, **settings.options}))
 
     def assistant(self, model: str) -> PerplexityAssistant:
         """The assistant of a model, whether there is one or not."""

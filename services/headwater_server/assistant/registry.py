@@ -29,26 +29,23 @@ from headwater_server.outgoing.endpoints import api_key_of
 
 log = structlog.get_logger("headwater.assistants")
 
-API_MODULES = {
-    "anthropic": "anthropic",
-    "azure-openai": "azure_openai",
-    "builtin": "extractive",
-    "cohere": "cohere",
-    "gemini": "gemini",
-    "local": "local",
-    "mistral": "mistral",
-    "ollama": "ollama",
-    "openai-chat": "openai_chat",
-    "openai-responses": "openai_responses",
-    "perplexity": "perplexity",
-}
-_OWN = tuple(
-    EntryPoint(api, f"{__package__}.{module}:provider", ENTRY_POINT_GROUP) for api, module in API_MODULES.items()
+HTTP_APIS = (
+    "anthropic",
+    "azure-openai",
+    "cohere",
+    "deepseek",
+    "gemini",
+    "mistral",
+    "ollama",
+    "openai-chat",
+    "openai-responses",
+    "perplexity",
 )
-"""Headwater's own entry points, for a source tree that is not installed as a distribution."""
+"""Headwater's own APIs that are asked over HTTP, each a module of this package with its name. They mean nothing without
+a key, or a table that says where they are."""
 
-_NEEDS_SETTINGS = frozenset(API_MODULES) - {"builtin", "local"}
-"""APIs that mean nothing without a key, or a table that says where they are."""
+_MODULES = {"builtin": "extractive", "local": "local", **{api: api.replace("-", "_") for api in HTTP_APIS}}
+_OWN = tuple(EntryPoint(api, f"{__package__}.{module}:provider", ENTRY_POINT_GROUP) for api, module in _MODULES.items())
 
 
 class BrokenProvider(Exception):
@@ -147,7 +144,7 @@ class ProviderRegistry:
 
     def _tables(self) -> dict[str, NamedProvider]:
         """Tables of the settings, of what is set in the environment, and of the plugins that need no settings."""
-        plugins = {name: NamedProvider(api=name) for name in self._plugins if name not in _NEEDS_SETTINGS}
+        plugins = {name: NamedProvider(api=name) for name in self._plugins if name not in HTTP_APIS}
         return {**plugins, **preset_tables(self._config.environ), **self._config.providers}
 
     def _provider_settings(self, name: str, table: NamedProvider) -> tuple[str, ProviderSettings]:

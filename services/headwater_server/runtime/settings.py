@@ -176,7 +176,7 @@ class AssistantSettings(_Table):
     models: tuple[str, ...] = ()
     """Its models, where it cannot list them itself."""
     context_tokens: Annotated[int, Field(ge=256)] | None = None
-    """How many tokens its context holds. Unset: unknown, and nothing is left out."""
+    """How many tokens its context holds. Unset: what it says itself; where it says nothing, nothing is left out."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     """How many tokens its models write at most. Unset: unknown."""
 
