@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headwater_server.assistant.config import AssistantConfig
@@ -70,3 +72,10 @@ def test_a_key_alone_leaves_a_preset_where_its_provider_is() -> None:
 )
 def test_ollamas_variable_may_name_a_host(host: str, url: str) -> None:
     assert preset_tables({"OLLAMA_HOST": host})["ollama"].base_url == url
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_settings_page_has_every_preset_with_its_variables(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    base_url, api_key = variables_of(name)
+    assert f"| `{name}` | `{PRESETS[name].api}` | `{api_key}` | `{base_url}` |" in page

@@ -55,23 +55,24 @@ KEYS = {
     "cohere": "type index delta message content text thinking citations start end sources id document content_index "
     "finish_reason usage tokens error",
     "gemini": "candidates content parts text thought finishReason groundingMetadata groundingChunks groundingSupports "
-    "segment startIndex endIndex groundingChunkIndices web uri retrievedContext promptFeedback blockReason index error "
-    "usageMetadata functionCall",
+    "segment startIndex endIndex partIndex groundingChunkIndices web uri retrievedContext promptFeedback blockReason "
+    "index error usageMetadata functionCall",
     "ollama": "message content thinking response done done_reason error tool_calls model eval_count",
-    "openai-chat": "choices delta content reasoning refusal finish_reason usage error index text type thinking model "
-    "stop_reason prompt_tokens_details x_groq",
+    "openai-chat": "choices delta message content reasoning refusal finish_reason usage error index text type thinking "
+    "model stop_reason prompt_tokens_details x_groq",
     "openai-responses": "type delta response annotation start_index end_index url item status usage error output_index "
-    "content_index incomplete_details reason",
+    "content_index incomplete_details reason text refusal part item output content",
 }
 WORDS = {
     "anthropic": "content_block_delta content_block_start content_block_stop message_start message_delta message_stop "
     "text_delta thinking_delta citations_delta text end_turn tool_use error ping",
     "cohere": "content-delta content-start citation-start message-end COMPLETE ERROR TEXT_CONTENT 1 2",
-    "gemini": "STOP SAFETY MAX_TOKENS https://x",
+    "gemini": "STOP FINISH_REASON_UNSPECIFIED SAFETY MAX_TOKENS https://x",
     "ollama": "stop length",
     "openai-chat": "stop length error text thinking <think> </think>",
     "openai-responses": "response.output_text.delta response.output_text.annotation.added response.completed "
-    "response.failed response.incomplete response.output_item.added message completed https://x error",
+    "response.failed response.incomplete response.output_item.added response.output_text.done response.refusal.done "
+    "response.content_part.done response.output_item.done refusal message completed https://x error",
 }
 
 
