@@ -249,6 +249,7 @@ LISTS = {
     "gemini": {"models": [{"name": "models/some-model", "inputTokenLimit": 1000}]},
     "mistral": {"data": [{"id": "some-model", "max_context_length": 1000}]},
     "openai-chat": {"data": [{"id": "some-model", "context_length": 1000}]},
+    "openai-responses": {"data": [{"id": "some-model", "max_model_len": 1000}]},
 }
 
 

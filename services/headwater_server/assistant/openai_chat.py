@@ -164,12 +164,10 @@ class ChatProvider:
         await self._http.aclose()
 
     def _model(self, model: str, entry: Mapping[str, object]) -> Model:
-        said = [*(entry.get(field) for field in _CONTEXT_FIELDS), *map(table(entry.get("meta")).get, _META_FIELDS)]
-        context = self._settings.context_tokens or next((size for size in map(count, said) if size), None)
         return Model(
             id=model,
             display_name=label(entry.get("name")),
-            context_tokens=context,
+            context_tokens=self._settings.context_tokens or listed_context(entry),
             max_output_tokens=self._settings.max_output_tokens,
             continues_prefix=bool(self._options.continues),
         )
@@ -182,6 +180,12 @@ def provider(settings: ProviderSettings) -> Provider:
         ValueError: A setting is not as it must be.
     """
     return ChatProvider(settings)
+
+
+def listed_context(entry: Mapping[str, object]) -> int | None:
+    """How many tokens a model's context holds, as a list of models says it; None where it says nothing of it."""
+    said = [*(entry.get(field) for field in _CONTEXT_FIELDS), *map(table(entry.get("meta")).get, _META_FIELDS)]
+    return next((size for size in map(count, said) if size), None)
 
 
 def chat_document(request: GenerateRequest, *, model: str, options: ChatOptions) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from headwater_server.assistant.openai_chat import OPENAI_URL
+from headwater_server.assistant.openai_chat import OPENAI_URL, listed_context
 from headwater_server.assistant.presented import PresentedSources
 from headwater_server.assistant.protocol import (
     AbstainReason,
@@ -247,11 +247,12 @@ class ResponsesProvider:
         """
         ProviderOptions("openai-responses", settings).refuse_others()
         self._settings = settings
+        self._listed: Mapping[str, Model] = {}  # what the server said of its models when it was last asked
         self._http = client_of(settings, settings.base_url or OPENAI_URL)
 
     def assistant(self, model: str) -> ResponsesAssistant:
         """The assistant of a model, whether the server knows it or not."""
-        return ResponsesAssistant(self._model(model), self._http)
+        return ResponsesAssistant(self._listed.get(model) or self._model(model, {}), self._http)
 
     async def models(self) -> Sequence[Model]:
         """The models that the server lists.
@@ -260,7 +261,10 @@ class ResponsesProvider:
             ServiceError: It cannot be reached, or does not list them.
         """
         document = table(await self._http.get_json("/models"))
-        return [self._model(str(entry["id"])) for entry in tables(document.get("data")) if is_model_id(entry.get("id"))]
+        entries = [entry for entry in tables(document.get("data")) if is_model_id(entry.get("id"))]
+        models = [self._model(str(entry["id"]), entry) for entry in entries]
+        self._listed = {model.id: model for model in models}
+        return models
 
     async def warm(self) -> None:
         """Opens a connection for the next request; sends nothing."""
@@ -270,11 +274,11 @@ class ResponsesProvider:
         """Closes all connections."""
         await self._http.aclose()
 
-    def _model(self, model: str) -> Model:
+    def _model(self, model: str, entry: Table) -> Model:
         settings = self._settings
         return Model(
             model,
-            context_tokens=settings.context_tokens,
+            context_tokens=settings.context_tokens or listed_context(entry),
             max_output_tokens=settings.max_output_tokens,
             citations=CitationStyle.BOTH,
         )
