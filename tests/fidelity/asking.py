@@ -24,13 +24,18 @@ class Heard:
 
     text: str = ""
     reasoning: str = ""
-    evidence: int = 0
+    citations: list[answer_pb2.Citation] = field(default_factory=list)
     answer: answer_pb2.Answer | None = None
     """The terminal answer. None: there was none."""
     reason: str = ""
     """The reason of the status; empty where it was OK."""
     kept: answer_pb2.Answer = field(default_factory=answer_pb2.Answer)
     """What the server has of it afterwards."""
+
+    @property
+    def evidence(self) -> int:
+        """How many pieces of evidence came."""
+        return sum(len(citation.evidence) for citation in self.citations)
 
 
 async def ask(stub: AnswerServiceAsyncStub, assistant: str, sources: list[source_pb2.Source]) -> Heard:
@@ -50,7 +55,8 @@ async def ask(stub: AnswerServiceAsyncStub, assistant: str, sources: list[source
             name = name or chunk.started.answer
             heard.text += chunk.text.text
             heard.reasoning += chunk.reasoning.text
-            heard.evidence += len(chunk.citation.evidence)
+            if chunk.HasField("citation"):
+                heard.citations.append(chunk.citation)
             heard.answer = chunk.answer if chunk.HasField("answer") else None
     except grpc.aio.AioRpcError as error:
         heard.reason = _reason(error)

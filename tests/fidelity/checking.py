@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.v1 import answer_pb2
 from tests.fidelity.asking import Heard, checksum
-from tests.fidelity.citing import citations_to_find
+from tests.fidelity.citing import Said, citations_said, citations_to_find, pages_cited, plain
 from tests.fidelity.recordings import Recording
 from tests.fidelity.shapes import Case
 
@@ -40,12 +40,27 @@ def _of_a_whole_answer(recording: Recording, heard: Heard) -> list[str]:
     found += _differing("reasoning", heard.reasoning, str(recording.expected["reasoning"]))
     found += _differing("finish reason", heard.answer.finish_reason, recording.finish)
     found += _differing("evidence", heard.evidence, citations_to_find(recording))
+    found += _differing("citations", _cited_in(recording, heard), citations_said(recording))
     usage, expected = heard.answer.usage, recording.expected["usage"]
     if expected is None:
         return [*found, *_differing("origin of usage", usage.origin, answer_pb2.USAGE_ORIGIN_ESTIMATED)]
     found += _differing("origin of usage", usage.origin, answer_pb2.USAGE_ORIGIN_REPORTED)
     found += _differing("input tokens", usage.input_tokens, expected["in"])
     return [*found, *_differing("output tokens", usage.output_tokens, expected["out"])]
+
+
+def _cited_in(recording: Recording, heard: Heard) -> list[Said]:
+    """The citations that came, in the recording's own terms."""
+    text, pages = heard.text.encode(), list(pages_cited(recording))
+    return sorted(
+        (
+            text[citation.start_byte : citation.end_byte].decode(),
+            pages[int(evidence.source_id) - 1],
+            plain(evidence.quote),
+        )
+        for citation in heard.citations
+        for evidence in citation.evidence
+    )
 
 
 def _of_a_failure(recording: Recording, heard: Heard) -> list[str]:

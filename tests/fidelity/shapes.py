@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.fidelity.readers import boundaries
 from tests.fidelity.recordings import Recording
 
 _ANY = {
@@ -70,12 +71,15 @@ def cuts(recording: Recording, *, places: int, seed: int = 0) -> list[Case]:
 
     Args:
         recording: The recording.
-        places: How many places, beside the first and the last ones where a cut does harm.
+        places: How many places anywhere, and how many between two events, beside the first and the last ones where a
+            cut does harm.
         seed: Which.
     """
     chosen = random.Random(f"{recording.name} {seed}")  # noqa: S311 (test data)
     last = recording.end
+    between = boundaries(recording)
     where = {0, 1, last, *(chosen.randint(1, last) for _ in range(places))}
+    where |= {between[-1], *chosen.sample(between, min(places, len(between)))}
     found = [
         Case(recording, group, f"split=random,seed={place},max=300,cut={place},cutmode={mode}")
         for place in sorted(where)

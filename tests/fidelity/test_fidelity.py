@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.fidelity.__main__ import main
 from tests.fidelity.asking import Heard
 from tests.fidelity.checking import problems
+from tests.fidelity.readers import boundaries, false_ends
 from tests.fidelity.recordings import MANIFEST, Recording, recordings
 from tests.fidelity.shapes import GROUPS, Case, cuts, harmless
 from tests.fidelity.suite import Result, run
@@ -52,6 +54,31 @@ async def test_a_sample_of_all_shapes_and_cuts_reads_as_the_manifest_says(tmp_pa
     results = await run(cases, tmp_path / "data")
     assert len(results) == len(cases)
     assert wrong(results) == []
+
+
+def test_between_any_two_events_an_answer_has_not_ended() -> None:
+    tried, wrong_ones = 0, list[str]()
+    for recording in recordings():
+        between = boundaries(recording)
+        inside = (place + 1 for place in between if place < recording.end)
+        count, found = false_ends(recording, sorted({*between, *inside, recording.end}))
+        tried += count
+        wrong_ones += found
+    assert wrong_ones == []
+    assert tried > 2000
+
+
+def test_wherever_it_is_cut_before_its_end_an_answer_has_not_ended() -> None:
+    for recording in recordings():
+        places = range(0, recording.end + 1, max(1, recording.end // 600))  # every byte of the shorter ones
+        assert false_ends(recording, places) == (len(places), [])
+
+
+def test_a_false_end_is_found() -> None:
+    recording = next(each for each in recordings() if each.name == "anthropic/01")
+    longer = replace(recording)
+    longer.__dict__["end"] = len(recording.body)
+    assert ["a false end" in problem for problem in false_ends(longer, [0, len(recording.body)])[1]] == [True]
 
 
 async def test_what_is_not_as_the_manifest_says_is_found(tmp_path: Path) -> None:
@@ -99,7 +126,12 @@ def test_the_table_says_how_many_cases_went_wrong() -> None:
         written("a", "new")
 
 
-def test_the_document_has_all_recordings_and_none_that_went_wrong() -> None:
-    document = DOCUMENT.read_text(encoding="utf-8")
-    assert all(f"| {recording.name} |" in document for recording in recordings())
-    assert "wrong**" not in document
+def test_the_document_is_that_of_these_recordings_and_nothing_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tests.fidelity", "--check"])
+    assert main() == 0, capsys.readouterr().out
+    other = tmp_path / "fidelity.md"
+    other.write_text(DOCUMENT.read_text(encoding="utf-8").replace("| anthropic/01 | 5 |", "| anthropic/01 | 6 |"))
+    monkeypatch.setattr("tests.fidelity.__main__.DOCUMENT", other)
+    assert main() == 1
