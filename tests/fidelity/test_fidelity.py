@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from headwater.v1 import answer_pb2
 from tests.fidelity.__main__ import main
 from tests.fidelity.asking import Heard
 from tests.fidelity.checking import problems
+from tests.fidelity.citing import sources_cited
 from tests.fidelity.readers import boundaries, false_ends
 from tests.fidelity.recordings import MANIFEST, Recording, recordings
 from tests.fidelity.shapes import GROUPS, Case, cuts, harmless
@@ -113,6 +115,18 @@ def test_a_part_that_is_not_kept_is_found() -> None:
         "the checksum is another",
         "part of the text",
     ]
+
+
+@pytest.mark.parametrize(("end", "is_wrong"), [(35, False), (34, True)])
+def test_a_citation_of_other_words_is_found(end: int, *, is_wrong: bool) -> None:
+    recording = next(each for each in recordings() if each.name == "gemini/06")
+    evidence = answer_pb2.Evidence(source_id="1", quote=sources_cited(recording)[0].content)
+    citation = answer_pb2.Citation(start_byte=0, end_byte=end, evidence=[evidence])
+    answer = answer_pb2.Answer(text=recording.text)
+    heard = Heard(text=recording.text, citations=[citation], answer=answer, kept=answer)
+    found = [problem.split(":")[0] for problem in problems(harmless(recording)[0], heard)]
+    assert ("citations" in found) is is_wrong
+    assert "evidence" not in found
 
 
 def test_the_table_says_how_many_cases_went_wrong() -> None:
