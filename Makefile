@@ -68,6 +68,7 @@ check-generated: $(tools) $(venv)
 	@.venv/bin/python scripts/retrieval_docs.py --check && echo "docs/retrieval.md: in step with the figures"
 	@.venv/bin/python scripts/formats_docs.py --check && echo "docs/retrieval.md: in step with the formats"
 	@.venv/bin/python scripts/benchmarks_docs.py --check && echo "docs/benchmarks.md: in step with the figures"
+	@.venv/bin/python -m tests.fidelity --check && echo "docs/fidelity.md: in step with the recordings"
 	@.venv/bin/python scripts/faults_docs.py --check && echo "docs/faults.md: in step with the figures"
 	@.venv-generate/bin/python scripts/generate.py --check \
 		&& echo "clients/python: headwater/v1 and buf/validate are what the protos generate"
@@ -99,6 +100,10 @@ faults: $(venv) ## Kill servers in the middle of imports and of answers, cut the
 	run benchmarks.overload --keep; \
 	.venv/bin/python scripts/faults_docs.py || failed=1; \
 	exit $$failed
+
+.PHONY: fidelity
+fidelity: $(venv) ## Read all recorded streams in all shapes and cuts, and write docs/fidelity.md; needs the recordings, takes minutes
+	@.venv/bin/python -m tests.fidelity
 
 .PHONY: lock
 lock: $(uv) ## Write requirements.lock anew from pyproject.toml; LOCK=--upgrade takes newer versions
