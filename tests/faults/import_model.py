@@ -93,14 +93,18 @@ class DocumentModel:
         deadline = time.monotonic() + TIME_LIMIT_S
         while True:
             try:
-                return client.retrieve(
+                found = client.retrieve(
                     "part", corpus=CORPUS, filter=metadata("key") == self.id, mode="dense", top_k=100
                 )
+                if found.statistics.index_current:
+                    return found
+                if time.monotonic() > deadline:
+                    raise BrokenPromise(f"the index is still not current {TIME_LIMIT_S:.0f} s after its restart")
             except CallError as error:
                 if error.code not in {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"} or time.monotonic() > deadline:
                     raise
-                self.delays += 1
-                time.sleep(0.5)
+            self.delays += 1
+            time.sleep(0.5)
 
     def _state(self, client: Client) -> tuple[int, int]:
         try:
