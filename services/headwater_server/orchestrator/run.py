@@ -25,7 +25,6 @@ from headwater_server.orchestrator.terms import Backends, Terms
 from headwater_server.orchestrator.timing import Clock, Stopwatch
 from headwater_server.orchestrator.transcript import Transcript
 from headwater_server.orchestrator.watchdog import Expired, Watchdog
-from headwater_server.owned_tasks import owned_tasks
 
 log = structlog.get_logger("headwater.answers")
 
@@ -180,12 +179,10 @@ class AnswerRun:
         if not self.transcript.last_sequence:
             self.feed.put_numbered([self.transcript.add_started(assistant_name(self.terms.assistant))])
         ending: answer_pb2.Answer | None = None
-        async with owned_tasks(cancel=True) as tasks:
-            tasks.start_soon(self._watchdog.watch, self._scope)
-            with self._scope:
-                if not self.transcript.searched:
-                    await self._retrieve()
-                ending = await self._asking.ending()
+        with self._watchdog.watching(self._scope), self._scope:
+            if not self.transcript.searched:
+                await self._retrieve()
+            ending = await self._asking.ending()
         self.feed.number_pending()
         if ending is None:
             ending = self._interrupted()

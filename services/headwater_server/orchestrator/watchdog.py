@@ -1,7 +1,8 @@
-"""The three limits of an answer, kept by one task instead of a timer for each token."""
+"""The three limits of an answer, kept by one timer instead of one for each token."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,9 @@ class Watchdog:
         self._listening = start if taken_over is None else taken_over
         self._last = taken_over if spoken else None
         self._paused = False
-        self._began = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when the timer goes off
         self.first_token: float | None = None
         """When the first text or reasoning came here, by `time.monotonic`."""
         self.expired: Expired | None = None
@@ -61,7 +64,7 @@ class Watchdog:
         self._last = time.monotonic()
         if self.first_token is None:
             self.first_token = self._last
-            self._began.set()
+            self._hasten()  # from the first token on, another limit counts
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -72,24 +75,51 @@ class Watchdog:
         finally:
             self._paused = False
             self._last = time.monotonic()
+            self._hasten()
 
-    async def watch(self, scope: anyio.CancelScope) -> None:
-        """Cancels `scope` when a limit is reached; runs until it is cancelled itself."""
-        while True:
-            due, limit = self._next()
-            if time.monotonic() >= due:
-                if self._paused and limit is Expired.BETWEEN_TOKENS:
-                    later = time.monotonic() + max(self._limits.between_tokens, _LEAST_PAUSE)
-                    await anyio.sleep(min(later, self._start + self._limits.total) - time.monotonic())
-                    continue
-                self.expired = limit
-                scope.cancel()
-                return
-            with anyio.move_on_after(due - time.monotonic()):
-                if self._last is None:
-                    await self._began.wait()  # from the first token on, another limit counts
-                else:
-                    await anyio.sleep_forever()
+    @contextmanager
+    def watching(self, scope: anyio.CancelScope) -> Iterator[None]:
+        """Cancels `scope` when a limit is reached, for as long as the context lasts.
+
+        A bare timer of asyncio: a task, with the group and the scopes it needs, is nine callbacks of the event loop.
+        """
+        self._scope = scope
+        self._look()
+        try:
+            yield
+        finally:
+            self._scope = None
+            self._drop_timer()
+
+    def _look(self) -> None:
+        """Looks whether a limit is reached, and comes back when that may be so next."""
+        if self._scope is None:
+            return
+        now = time.monotonic()
+        due, limit = self._next()
+        if now < due:
+            self._come_back(due, now)
+        elif self._paused and limit is Expired.BETWEEN_TOKENS:
+            later = now + max(self._limits.between_tokens, _LEAST_PAUSE)
+            self._come_back(min(later, self._start + self._limits.total), now)
+        else:
+            self.expired = limit
+            self._scope.cancel()
+
+    def _come_back(self, due: float, now: float) -> None:
+        self._drop_timer()
+        self._due = due
+        self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
+
+    def _hasten(self) -> None:
+        """Comes back earlier where another limit is due before the one that is waited for."""
+        if self._timer is not None and self._next()[0] < self._due:
+            self._look()
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _next(self) -> tuple[float, Expired]:
         total = self._start + self._limits.total
