@@ -120,6 +120,18 @@ def test_a_flipped_bit_ends_the_reading_and_never_changes_an_event(
     assert [frame.entry.event for frame in frames] == events[: len(frames)]
 
 
+@pytest.mark.parametrize("length", range(len(MAGIC)))
+def test_a_file_cut_off_before_its_first_event_has_none_and_is_taken_over(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.log"
+    AnswerFile.create(path, epoch=1).close()
+    path.write_bytes(MAGIC[:length])
+    assert read_frames(path) == []
+    next_owner = AnswerFile.take_over(path, epoch=2)
+    next_owner.append([b"first"])
+    next_owner.close()
+    assert [frame.entry.event for frame in read_frames(path)] == [b"first"]
+
+
 async def test_damaged_events_of_an_ended_answer_are_lost_aloud_and_its_ending_is_not(tmp_path: Path) -> None:
     answer = new_answer()
     async with EmbeddedAnswerLog.open(tmp_path) as answer_log:

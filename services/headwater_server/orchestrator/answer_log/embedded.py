@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -31,6 +30,7 @@ from headwater_server.orchestrator.answer_log.protocol import (
     RequestIdTaken,
 )
 from headwater_server.orchestrator.answer_log.table import AnswerTable
+from headwater_server.orchestrator.answer_log.table_thread import TableThread, Together
 from headwater_server.owned_tasks import owned_tasks
 
 log = structlog.get_logger("headwater.answer_log")
@@ -74,9 +74,7 @@ class EmbeddedAnswerLog:
         self._writers: dict[str, _Writer] = {}
         self._news: dict[str, Event] = {}
         self._forgotten: set[str] = set()  # deleted, and perhaps still on a disk that has no room to say so
-        # A task that asyncio itself cancels leaves its limiter while its thread goes on: the threads need their own.
-        self._lock = threading.Lock()
-        self._limiter = CapacityLimiter(1)
+        self._thread = TableThread(table)
         self._reading = CapacityLimiter(_READERS)
         self._closed = False
 
@@ -108,15 +106,13 @@ class EmbeddedAnswerLog:
             answer_log._closed = True
             for writer in list(answer_log._writers.values()):
                 writer.close()
-            with answer_log._lock:
-                table.close()
+            await answer_log._thread.aclose()
 
     async def begin(self, answer: NewAnswer) -> _Writer:
         """See `AnswerLog`."""
         path = self._path(answer.name)
 
-        def record() -> AnswerFile:
-            self._insert(answer)
+        def make() -> AnswerFile:
             try:
                 return AnswerFile.create(path, epoch=1)
             except BaseException:
@@ -124,7 +120,12 @@ class EmbeddedAnswerLog:
                     self._table.delete(answer.name)
                 raise
 
-        return self._writer(answer.name, await self._use(record), epoch=1)
+        def record() -> AnswerFile:
+            self._insert(answer)
+            return make()
+
+        together = Together(lambda: self._table.insert(answer, owner=self._me), make)
+        return self._writer(answer.name, await self._thread.use(record, together=together), epoch=1)
 
     async def claim(self, name: str) -> _Writer:
         """See `AnswerLog`."""
@@ -238,9 +239,15 @@ class EmbeddedAnswerLog:
             del self._writers[writer.name]
         self.wrote(writer.name)
 
-    async def use_table(self, work: Callable[[AnswerTable], T]) -> T:
-        """Runs work on the table, in a thread, alone; once begun it is done to its end."""
-        return await self._use(lambda: work(self._table))
+    async def use_table(self, work: Callable[[AnswerTable], T], *, is_statement: bool = False) -> T:
+        """Runs work on the table, in its thread, alone; once begun it is done to its end.
+
+        Args:
+            work: The work.
+            is_statement: Whether it is one statement without a result, which can be in one transaction with others.
+        """
+        call = partial(work, self._table)
+        return await self._thread.use(call, together=Together(call, _nothing) if is_statement else None)
 
     def _writer(self, name: str, file: AnswerFile, *, epoch: int) -> _Writer:
         writer = _Writer(self, name, file, epoch=epoch, sync=self._sync)
@@ -296,12 +303,7 @@ class EmbeddedAnswerLog:
             raise LogUnavailable("the answer log is closed")
 
     async def _use(self, work: Callable[[], T]) -> T:
-        def alone() -> T:
-            with self._lock:
-                self._require_open()
-                return work()
-
-        return await to_thread.run_sync(alone, limiter=self._limiter)
+        return await self._thread.use(work)
 
     async def _forget(self, retention: Retention) -> None:
         """Forgets what has expired, and what is more than may be kept."""
@@ -379,7 +381,8 @@ class _Writer:
                 ended=ended,
                 expires=expires,
                 size=self._file.size + len(ending),
-            )
+            ),
+            is_statement=True,
         )
         self._sealed = True
         self.close()
@@ -448,6 +451,10 @@ def _sync_all(files: Iterable[AnswerFile]) -> dict[AnswerFile, AnswerLogError]:
         except AnswerLogError as error:
             failures[file] = error
     return failures
+
+
+def _nothing() -> None:
+    """What follows an answer's seal."""
 
 
 def _open_table(folder: Path, *, durable: bool, owners: Owners | None) -> AnswerTable:

@@ -45,8 +45,24 @@ class AnswerFile:
 
     @classmethod
     def create(cls, path: Path, *, epoch: int) -> AnswerFile:
-        """Makes the file of an answer that begins."""
-        return cls._write_new(path, [], epoch=epoch)
+        """Makes the file of an answer that begins.
+
+        In its place at once: until its first event is in it nobody was told of the answer, and a file that is cut off
+        before that is read as one without events.
+        """
+        with translated_errors():
+            try:
+                descriptor = _opened(path)
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                descriptor = _opened(path)
+            try:
+                _write_all(descriptor, MAGIC)
+                return cls(path, descriptor, epoch=epoch, last_sequence=0, size=len(MAGIC))
+            except BaseException:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
 
     @classmethod
     def take_over(cls, path: Path, *, epoch: int) -> AnswerFile:
@@ -70,7 +86,7 @@ class AnswerFile:
         content = MAGIC + b"".join(encode(entry, epoch=of) for entry, of in frames)
         with translated_errors():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = _opened(partial)
             try:
                 _write_all(descriptor, content)
                 partial.rename(path)
@@ -140,7 +156,10 @@ def read_frames(path: Path, *, after: int = 0, max_bytes: int | None = None) -> 
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        head = file.read(len(MAGIC))
+        if head != MAGIC:
+            if MAGIC.startswith(head):
+                return []
             raise EventsLost(f"{path.name} is not an answer's file of this version")
         data, start = file.read(), len(MAGIC)
     frames: list[Frame] = []
@@ -172,6 +191,11 @@ def _skip(data: bytes, count: int) -> int:
             return len(data)
         position += HEADER_BYTES + length
     return min(position, len(data))
+
+
+def _opened(path: Path) -> int:
+    """A new file, to append to."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

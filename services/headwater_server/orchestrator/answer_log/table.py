@@ -88,6 +88,18 @@ class AnswerTable:
         """Closes the connection."""
         self._connection.close()
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done within the context becomes one transaction; nothing of it is done where anything fails."""
+        with _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
     def insert(self, answer: NewAnswer, *, owner: str = "") -> None:
         """Records an answer, of epoch 1, that begins.
 
