@@ -35,6 +35,7 @@ from headwater_server.orchestrator.searching.follow_up import FollowUps
 from headwater_server.orchestrator.terms import Backends, terms_of
 from headwater_server.orchestrator.timing import Clock
 from headwater_server.orchestrator.transcript import Transcript, header_of
+from headwater_server.orchestrator.turns import Turns
 
 log = structlog.get_logger("headwater.answers")
 
@@ -73,6 +74,7 @@ class Beginning:
         self._registry = registry
         self._log = answer_log
         self._describe = describe
+        self._turns = Turns()
         self._draining = False
 
     def is_draining(self) -> bool:
@@ -134,6 +136,7 @@ class Beginning:
         """Records an answer and makes it: in a task that no caller can cancel."""
         try:
             try:
+                await self._turns.mine()
                 run = await self._open(opening, start)
             except Exception as error:
                 opening.failure = error
