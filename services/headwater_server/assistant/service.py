@@ -122,7 +122,8 @@ class AssistantCore:
         choice = _Choice(request, exchange, self._registry, self._template, self._list)
         async with (
             first_to_speak(choice.attempts(fallbacks), policy=self._policy, health=self._health) as spoken,
-            aclosing(choice.of(spoken).chunks(spoken.events())) as chunks,
+            aclosing(spoken.events()) as events,
+            aclosing(choice.of(spoken).chunks(events)) as chunks,
         ):
             is_unsigned = bool(fallbacks)  # the first text says whose it is, where it could be another's
             async for chunk in chunks:

@@ -37,7 +37,7 @@ from headwater_server.runtime import data_dir, security
 from headwater_server.runtime.chats import FOLDER as CHATS_FOLDER
 from headwater_server.runtime.chats import any_chats, chats_opener
 from headwater_server.runtime.connections import connect, follow, reached
-from headwater_server.runtime.memory import give_back_free_memory
+from headwater_server.runtime.memory import give_back_free_memory, leave_what_is_there
 from headwater_server.runtime.processes.peers import connect_within, heard_by_siblings, open_shared_log
 from headwater_server.runtime.processes.place import Place
 from headwater_server.runtime.remote import remote_assistants, remote_retrieval
@@ -126,6 +126,7 @@ async def serve(
             tasks.start_soon(_listen, signals, asked, tasks.cancel_scope)
             tasks.start_soon(give_back_free_memory)
             async with running(settings, role, place=place) as services:
+                leave_what_is_there()
                 log.info("server.ready", address=services.address, role=role)
                 ready(services.address)
                 await asked.event.wait()

@@ -27,6 +27,7 @@ from headwater_server.runtime.settings import Settings
 from headwater_server.runtime.taking_up import TakingUpInterceptor
 from headwater_server.runtime.tolerant_server import make_server
 from headwater_server.runtime.work import Work
+from headwater_server.runtime.wrapping import WrappedOnce
 
 log = structlog.get_logger("headwater.server")
 
@@ -107,7 +108,9 @@ class Server:
         # Else a second server on a port in use would start, and take half of the calls.
         port = ("grpc.so_reuseport", int(self._shares_port))
         keepalive = keepalive_options(self._settings.keepalive)
-        server = make_server(interceptors, (port, *SERVER_OPTIONS, streams, *keepalive))
+        outermost = [each for each in interceptors if isinstance(each, AdmissionInterceptor)]
+        others = WrappedOnce([each for each in interceptors if each not in outermost])
+        server = make_server([*outermost, others], (port, *SERVER_OPTIONS, streams, *keepalive))
         for service, implementation in self._services.items():
             add_servicer(server, service, implementation)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
