@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import anyio.lowlevel
@@ -10,6 +11,7 @@ from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
 from headwater_server.errors import Reason, ServiceError
 from headwater_server.orchestrator.feed import Feed
+from headwater_server.orchestrator.turns import gives_way
 from headwater_server.orchestrator.watchdog import Watchdog
 
 MAX_REASONING_BYTES = 32 * 1024 * 1024
@@ -29,6 +31,7 @@ class Relay:
         self._feed = feed
         self._watchdog = watchdog
         self._goes_on = goes_on
+        self._handed_on = 0
         self.over_long = False
         """Whether the assistant said more than an answer may hold."""
         self.continuations = 0
@@ -87,6 +90,9 @@ class Relay:
             with self._watchdog.paused():
                 await self._feed.wait_for_room()
         self._feed.put(event)
+        self._handed_on += 1
+        if gives_way(self._handed_on):
+            await asyncio.sleep(0)
         if self._feed.deserted or (self._feed.full and self._goes_on):  # nobody asks for it
             await self._feed.flush()
             await anyio.lowlevel.checkpoint()  # an assistant that never waits must still be stopped

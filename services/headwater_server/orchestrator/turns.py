@@ -8,6 +8,9 @@ from collections import deque
 AT_ONCE = 2
 """How many may begin in one turn."""
 
+EVENTS_A_TURN = 128
+"""How many events of a burst are worked through before others have a turn."""
+
 
 class Turns:
     """Lets those who come go on in the order they came, some in each turn of the event loop.
@@ -45,3 +48,13 @@ class Turns:
                 self._room -= 1
         if self._room < self._at_once:
             asyncio.get_running_loop().call_soon(self._turn)
+
+
+def gives_way(count: int) -> bool:
+    """Whether readers, and everybody else, get a turn of the event loop now, after so many events of one stream.
+
+    A burst is worked through without a wait. After its first event its readers have a turn, so that the first text does
+    not come with the last; then after twice as many each time, up to a bound, because what waits for longer is merged
+    and costs less.
+    """
+    return count & (count - 1) == 0 or count % EVENTS_A_TURN == 0

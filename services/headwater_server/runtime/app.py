@@ -38,6 +38,7 @@ from headwater_server.runtime.chats import FOLDER as CHATS_FOLDER
 from headwater_server.runtime.chats import any_chats, chats_opener
 from headwater_server.runtime.connections import connect, follow, reached
 from headwater_server.runtime.memory import give_back_free_memory, leave_what_is_there
+from headwater_server.runtime.merging import MergingAssistants
 from headwater_server.runtime.processes.peers import connect_within, heard_by_siblings, open_shared_log
 from headwater_server.runtime.processes.place import Place
 from headwater_server.runtime.remote import remote_assistants, remote_retrieval
@@ -198,14 +199,15 @@ async def _open(settings: Settings, role: Role, stack: AsyncExitStack, place: Pl
         except AssistantConfigError as error:
             raise SettingsError(str(error)) from error
     if role in {"retrieval", "assistant"}:
-        return _Opened({RETRIEVAL: retrieval} if retrieval is not None else {ASSISTANT: assistants})
+        return _Opened({RETRIEVAL: retrieval} if assistants is None else {ASSISTANT: MergingAssistants(assistants)})
     channels = {
         name: await stack.enter_async_context(channel) for name, channel in _channels(settings, role, place).items()
     }
     retrieval = retrieval or remote_retrieval(channels[RETRIEVAL.full_name])
     assistants = assistants or remote_assistants(channels[ASSISTANT.full_name])
     orchestrator = await _open_answers(settings, Backends(retrieval, assistants), stack, place)
-    return _Opened({ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: assistants}, orchestrator, channels)
+    served = {ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: MergingAssistants(assistants)}
+    return _Opened(served, orchestrator, channels)
 
 
 def _channels(settings: Settings, role: Role, place: Place | None) -> dict[str, grpc.aio.Channel]:
