@@ -37,6 +37,7 @@ from headwater_server.runtime import data_dir, security
 from headwater_server.runtime.chats import FOLDER as CHATS_FOLDER
 from headwater_server.runtime.chats import any_chats, chats_opener
 from headwater_server.runtime.connections import connect, follow, reached
+from headwater_server.runtime.loops import loop_name
 from headwater_server.runtime.memory import give_back_free_memory, leave_what_is_there
 from headwater_server.runtime.merging import MergingAssistants
 from headwater_server.runtime.processes.peers import connect_within, heard_by_siblings, open_shared_log
@@ -128,7 +129,7 @@ async def serve(
             tasks.start_soon(give_back_free_memory)
             async with running(settings, role, place=place) as services:
                 leave_what_is_there()
-                log.info("server.ready", address=services.address, role=role)
+                log.info("server.ready", address=services.address, role=role, loop=loop_name())
                 ready(services.address)
                 await asked.event.wait()
                 await services.drain()

@@ -99,6 +99,7 @@ def load_settings(*, config: Path | None, flags: dict[str, Any], role: str = "al
 
 
 def _run(settings: Any, role: str) -> None:
+    options = server_module("runtime.loops").backend_options()  # before grpc is imported
     several = settings.process_count > 1
     service = server_module("runtime.processes.supervisor" if several else "runtime.app")
     serve_all = service.serve_in_processes if several else service.serve
@@ -112,7 +113,7 @@ def _run(settings: Any, role: str) -> None:
         return await serve_all(settings, role, ready=ready)
 
     try:
-        asked = anyio.run(main)
+        asked = anyio.run(main, backend_options=options)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

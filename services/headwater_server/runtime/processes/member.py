@@ -10,6 +10,7 @@ import anyio
 from headwater_server.owned_tasks import owned_tasks
 from headwater_server.parent import end_with
 from headwater_server.runtime import app, logs
+from headwater_server.runtime.loops import backend_options
 from headwater_server.runtime.processes.orders import decode
 from headwater_server.runtime.processes.place import Place
 from headwater_server.runtime.processes.reports import ALIVE_SECONDS, Report, send
@@ -28,7 +29,7 @@ def main(parent: int) -> int:
     place, settings = decode(sys.stdin.buffer.readline())
     logs.configure(level=settings.log.level, style=settings.log.format, secrets=settings.secrets(), process=place.name)
     try:
-        anyio.run(_serve, place, settings, reports)
+        anyio.run(_serve, place, settings, reports, backend_options=backend_options())
     except BaseException as error:
         cause = _innermost(error)
         send(reports, Report("failed", str(cause), type(cause).__name__))
