@@ -118,6 +118,7 @@ class Worker:
         """
         try:
             await wait_readable(self._channel.fileno())
+            os.set_blocking(self._channel.fileno(), True)  # uvloop leaves what it has waited for without
             message = await to_thread.run_sync(
                 self._channel.recv_bytes, MOST_BYTES, abandon_on_cancel=True, limiter=self._limiter
             )
