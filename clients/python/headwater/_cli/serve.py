@@ -99,7 +99,7 @@ def load_settings(*, config: Path | None, flags: dict[str, Any], role: str = "al
 
 
 def _run(settings: Any, role: str) -> None:
-    options = server_module("runtime.loops").backend_options()  # before grpc is imported
+    options = server_module("runtime.loops").backend_options()
     several = settings.process_count > 1
     service = server_module("runtime.processes.supervisor" if several else "runtime.app")
     serve_all = service.serve_in_processes if several else service.serve
