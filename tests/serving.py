@@ -20,12 +20,14 @@ HEADWATER = [sys.executable, "-m", "headwater"]
 HANDBOOK = Path(__file__).resolve().parents[1] / "docs" / "demo" / "handbook"
 TIME_LIMIT_S = 120
 
+FRONT = "HEADWATER_FRONT"
+"""The setting that runs all tests on one of the fronts."""
 _SETTINGS = re.compile("(HEADWATER|OPENAI|ANTHROPIC|OLLAMA)_|NO_COLOR|FORCE_COLOR|COLUMNS")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without settings of whoever runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
+    """This process's environment without settings of whoever runs the tests, but for the front that they are run on."""
+    kept = {name: value for name, value in os.environ.items() if name == FRONT or not _SETTINGS.match(name)}
     return {**kept, "PYTHONWARNINGS": "error", **(extra or {})}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from headwater.v1.answer_pb2 import AnswerChunk
 from tests.orchestrator.asking import asking
 from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules
 from tests.runtime.serving import Stubs, connected, exhaust, info
+from tests.serving import environment
 
 pytestmark = pytest.mark.anyio
 
@@ -73,9 +73,8 @@ class Served:
 async def served(data_dir: Path, *, drain: float) -> AsyncGenerator[Served]:
     """Runs a server whose assistant says a word every 20 ms, as many as the prompt has characters."""
     command = [sys.executable, "-c", SERVE, str(data_dir), str(drain)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     with subprocess.Popen(  # noqa: ASYNC220 (it returns at once, and its output is read in a thread)
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
     ) as process:
         try:
             assert process.stdout is not None

@@ -11,6 +11,8 @@ from headwater_server.runtime.security import channel_credentials
 from headwater_server.runtime.settings import Settings
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+GIVE_UP_FACTOR = 1.8
+"""How many times as long as it may be silent a peer has to answer when it is asked whether it is alive."""
 _FOR_EVER_MS = 2**31 - 1
 
 
@@ -21,7 +23,7 @@ def keepalive_options(seconds: float) -> tuple[tuple[str, int], ...]:
     answer for another 1.8 times as long is given up, so within three seconds at the default of one. A connection
     without calls is left in peace.
     """
-    waiting = round(seconds * 1800)
+    waiting = round(seconds * GIVE_UP_FACTOR * 1000)
     return (
         ("grpc.keepalive_time_ms", round(seconds * 1000)),
         ("grpc.keepalive_timeout_ms", waiting),

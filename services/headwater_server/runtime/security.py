@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from headwater_server.runtime.front_http2.tls import http2_context
 from headwater_server.runtime.settings import Settings, SettingsError, TlsSettings
 
 
@@ -61,6 +62,20 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
     return grpc.ssl_server_credentials(
         [(key, cert)], root_certificates=client_ca, require_client_auth=client_ca is not None
     )
+
+
+def server_context(tls: TlsSettings) -> ssl.SSLContext | None:
+    """The same for the front over HTTP/2.
+
+    Raises:
+        SettingsError: A file cannot be read, or does not hold what it should.
+    """
+    if tls.cert is None or tls.key is None:
+        return None
+    _read_pair(tls.key, tls.cert)
+    if tls.client_ca is not None:
+        _read_authorities(tls.client_ca)
+    return http2_context(tls.cert, tls.key, client_ca=tls.client_ca)
 
 
 def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:

@@ -15,49 +15,26 @@ from grpc_reflection.v1alpha import reflection
 
 from headwater_server.runtime.activity import Activity
 from headwater_server.runtime.admission import AdmissionInterceptor
-from headwater_server.runtime.connections import keepalive_options
 from headwater_server.runtime.door import Door
 from headwater_server.runtime.draining import WATCHES, RefusingInterceptor, draining
+from headwater_server.runtime.fronts import Front
 from headwater_server.runtime.infrastructure import InfrastructureInterceptor
 from headwater_server.runtime.interceptors import CallerInterceptor, ErrorInterceptor, ValidationInterceptor
 from headwater_server.runtime.processes.place import Place
-from headwater_server.runtime.security import check_exposure, server_credentials, split_address
+from headwater_server.runtime.security import check_exposure, split_address
 from headwater_server.runtime.servicers import add_servicer
-from headwater_server.runtime.settings import Settings
+from headwater_server.runtime.settings import Settings, TlsSettings
 from headwater_server.runtime.taking_up import TakingUpInterceptor
-from headwater_server.runtime.tolerant_server import make_server
 from headwater_server.runtime.work import Work
 from headwater_server.runtime.wrapping import WrappedOnce
 
 log = structlog.get_logger("headwater.server")
-
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""Over the 3 MiB of the contract, so that its own rule answers and not the transport; and what the orchestrator asks an
-assistant is such a request with the sources."""
 
 LAST_WORDS = 0.5
 """How long a drained server waits for what is still on its way when the last call has ended, in seconds."""
 
 _DOOR_SECONDS = 2.0
 """How long the address of a draining server may take to be free again."""
-
-LEAST_STREAMS = 1_000
-"""How many calls one connection may have at once, at least; further ones wait at their caller."""
-
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_send_message_length", 4 * 1024 * 1024),
-    ("grpc.max_metadata_size", 16 * 1024),
-    # Clients may ask as often as they like whether we are alive: by default gRPC hangs up on those that do.
-    ("grpc.http2.min_ping_interval_without_data_ms", 100),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),
-    ("grpc.http2.max_ping_strikes", 0),
-    # Calls that wait to be looked at: gRPC ends what is too much, whosever it is, as CANCELLED, and each may hold
-    # 100 KiB of headers. Who is refused in good order, and how, is our own rules' matter.
-    ("grpc.server.max_pending_requests", 3_000),
-    ("grpc.server.max_pending_requests_hard_limit", 5_000),
-    ("grpc.server_handshake_timeout_ms", 20_000),  # gRPC's own two minutes are long for half a greeting
-)
 
 
 class PortInUse(Exception):
@@ -100,24 +77,23 @@ class Server:
         self._services = dict(services)
         self._names = [service.full_name for service in services]
         self._bound = ""
-        self._server = self._made(self._interceptors)
+        self._tls = TlsSettings() if self._socket else settings.tls
+        self._front = self._made(self._interceptors)
+        self._server = self._front.server
         self._doorkeeper: grpc.aio.Server | None = None
 
-    def _made(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
-        streams = ("grpc.max_concurrent_streams", max(LEAST_STREAMS, 2 * self._settings.limits.answers))
-        # Else a second server on a port in use would start, and take half of the calls.
-        port = ("grpc.so_reuseport", int(self._shares_port))
-        keepalive = keepalive_options(self._settings.keepalive)
+    def _made(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> Front:
         outermost = [each for each in interceptors if isinstance(each, AdmissionInterceptor)]
         others = WrappedOnce([each for each in interceptors if each not in outermost])
-        server = make_server([*outermost, others], (port, *SERVER_OPTIONS, streams, *keepalive))
+        front = Front(self._settings, [*outermost, others], shares_port=self._shares_port)
+        server = front.server
         for service, implementation in self._services.items():
             add_servicer(server, service, implementation)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         if self._settings.channelz:
             channelz.add_channelz_servicer(server)
-        return server
+        return front
 
     async def start(self) -> str:
         """Listens; returns the address with the port that was really taken.
@@ -128,7 +104,7 @@ class Server:
         host, port = split_address(self._settings.address)
         wanted = self._socket or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         try:
-            bound = self._listen(self._server, wanted)
+            bound = self._front.listen(wanted, self._tls)
         except RuntimeError as error:
             raise PortInUse(
                 f"cannot listen on {wanted}: is another server running there, or is it no address of this machine? "
@@ -139,12 +115,6 @@ class Server:
         for name in ("", *self._names):
             await self.set_health(name, serving=True)
         return self._bound
-
-    def _listen(self, server: grpc.aio.Server, address: str) -> int:
-        credentials = None if self._socket else server_credentials(self._settings.tls)
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
 
     async def set_health(self, name: str, *, serving: bool) -> None:
         """Says whether the service of this name serves; once the server drains, none does."""
@@ -187,17 +157,17 @@ class Server:
 
         The draining server itself cannot: it has told its clients to go elsewhere, and refuses whoever comes.
         """
-        server = self._made([*self._interceptors, RefusingInterceptor()])
+        front = self._made([*self._interceptors, RefusingInterceptor()])
         with anyio.move_on_after(_DOOR_SECONDS):
             while not (self._shares_port or self._socket or _is_free(self._bound)):  # noqa: ASYNC110 (grpc does not say when it has stopped listening)
                 await anyio.sleep(_DOOR_SECONDS / 100)
         try:
-            self._listen(server, self._bound)
+            front.listen(self._bound, self._tls)
         except RuntimeError:
             log.warning("server.door_shut", address=self._bound)  # somebody else was quicker
             return
-        self._doorkeeper = server
-        await server.start()
+        self._doorkeeper = front.server
+        await front.server.start()
 
     async def stop(self) -> None:
         """Stops at once: running calls are cancelled."""

@@ -292,6 +292,9 @@ class Settings(BaseSettings):
 
     address: str = "127.0.0.1:50051"
     """Where gRPC listens, `host:port`; port 0 takes a free one. Apart: 50052 for retrieval, 50053 for the assistant."""
+    front: Literal["grpc", "http2"] = "grpc"
+    """What takes the calls there. `grpc`: gRPC's own core. `http2`: a front of ours, for many streams of small pieces,
+    which costs less CPU for each."""
     insecure: bool = False
     """Whether to listen beyond loopback without TLS."""
     processes: Annotated[int, Field(ge=0, le=256)] = 1
@@ -316,7 +319,8 @@ class Settings(BaseSettings):
     tokens: dict[str, SecretStr] = Field(default_factory=dict)
     """Tenant to bearer token. Empty: no token is asked for, and there is one tenant, `local`."""
     channelz: bool = False
-    """Whether to serve channelz, which shows the server's connections to whoever may call it."""
+    """Whether to serve channelz, which shows the server's connections to whoever may call it; with the front `http2` only
+    those that it makes itself."""
     keepalive: Annotated[float, Field(ge=0.1, le=3600)] = 1
     """The silence after which the other end of a connection with calls on it is asked whether it is alive, in seconds.
     It counts as gone when it has not answered for 1.8 times as long."""
