@@ -1,4 +1,4 @@
-"""The one fixture that several folders of tests share."""
+"""The fixtures that several folders of tests share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving import HANDBOOK, headwater, serving
+from tests.serving import FRONT, FRONTS, HANDBOOK, headwater, serving
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def each_front(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a module's tests on each front."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FRONT, request.param)
+        yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ TIME_LIMIT_S = 120
 
 FRONT = "HEADWATER_FRONT"
 """The setting that runs all tests on one of the fronts."""
+FRONTS = [os.environ[FRONT]] if FRONT in os.environ else ["grpc", "http2"]
+"""The fronts on which those tests run that are about what a front does."""
 _SETTINGS = re.compile("(HEADWATER|OPENAI|ANTHROPIC|OLLAMA)_|NO_COLOR|FORCE_COLOR|COLUMNS")
 
 

@@ -6,11 +6,12 @@ import pytest
 
 from headwater import AsyncClient, Client
 from tests.conformance.process import scripted_server
+from tests.serving import FRONTS
 
 
-@pytest.fixture(scope="session")
-def target() -> Iterator[str]:
-    with scripted_server() as address:
+@pytest.fixture(scope="session", params=FRONTS)
+def target(request: pytest.FixtureRequest) -> Iterator[str]:
+    with scripted_server("--front", request.param) as address:
         yield address
 
 

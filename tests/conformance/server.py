@@ -171,9 +171,22 @@ def handlers(answers: ScriptedAnswers) -> grpc.GenericRpcHandler:
     )
 
 
-async def serve(credentials: grpc.ServerCredentials | None) -> None:
-    """Serves until standard input is closed, and prints the port first."""
-    answers = ScriptedAnswers(load_cases())
+@dataclass(frozen=True)
+class Pair:
+    """The files of a certificate and its key, PEM."""
+
+    certificate: Path
+    key: Path
+
+
+def _listening(front: str, pair: Pair | None) -> tuple[grpc.aio.Server, int]:
+    """A server of the kind that was asked for, and its port."""
+    if front == "http2":
+        from headwater_server.runtime.front_http2 import Http2Server  # noqa: PLC0415 (a bare installation has no server)
+        from headwater_server.runtime.front_http2.tls import http2_context  # noqa: PLC0415 (as above)
+
+        own = Http2Server()
+        return own, own.listen("127.0.0.1:0", http2_context(pair.certificate, pair.key) if pair is not None else None)
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
@@ -182,12 +195,17 @@ async def serve(credentials: grpc.ServerCredentials | None) -> None:
             ("grpc.http2.max_ping_strikes", 0),
         ]
     )
+    if pair is None:
+        return server, server.add_insecure_port("127.0.0.1:0")
+    credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
+    return server, server.add_secure_port("127.0.0.1:0", credentials)
+
+
+async def serve(front: str, pair: Pair | None) -> None:
+    """Serves until standard input is closed, and prints the port first."""
+    answers = ScriptedAnswers(load_cases())
+    server, port = _listening(front, pair)
     server.add_generic_rpc_handlers((handlers(answers),))
-    port = (
-        server.add_insecure_port("127.0.0.1:0")
-        if credentials is None
-        else server.add_secure_port("127.0.0.1:0", credentials)
-    )
     await server.start()
     answers.proxy = ResettingProxy(port)
     print(await answers.proxy.start(), flush=True)  # noqa: T201 (how callers learn the port)
@@ -200,12 +218,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.server", description=__doc__)
     parser.add_argument("--tls-certificate", type=Path)
     parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--front", choices=["grpc", "http2"], default="grpc")
     arguments = parser.parse_args()
-    credentials = None
-    if arguments.tls_certificate is not None:
-        pair = (arguments.tls_key.read_bytes(), arguments.tls_certificate.read_bytes())
-        credentials = grpc.ssl_server_credentials([pair])
-    asyncio.run(serve(credentials))
+    pair = Pair(arguments.tls_certificate, arguments.tls_key) if arguments.tls_certificate is not None else None
+    asyncio.run(serve(arguments.front, pair))
 
 
 def _name(request_id: str) -> str:

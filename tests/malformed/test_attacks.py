@@ -13,6 +13,7 @@ from tests.malformed.attacked import Attacked
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.usefixtures("each_front"),
     pytest.mark.skipif(sys.platform != "linux", reason="looks at a server's memory by way of /proc"),
 ]
 
@@ -22,10 +23,10 @@ FRAMES = 1_000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+def server(tmp_path_factory: pytest.TempPathFactory, each_front: str) -> Iterator[Attacked]:
     """A server for all attacks, one after another; at the end nobody beside them has noticed anything."""
     damage = Damage()
-    with attack.under_watch(tmp_path_factory.mktemp("attacked"), damage) as attacked:
+    with attack.under_watch(tmp_path_factory.mktemp(f"attacked-{each_front}"), damage) as attacked:
         yield attacked
     assert not damage.wrong, damage.wrong[:20]
 

@@ -25,7 +25,7 @@ from tests.orchestrator.events import ended, text
 from tests.rules.playing import Heard, hosted, python_client, read, refused, until
 from tests.runtime.serving import Stubs, info
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 
 @asynccontextmanager

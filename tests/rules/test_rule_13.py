@@ -27,7 +27,7 @@ from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules
 from tests.rules.playing import hosted, read, refused, until
 from tests.runtime.serving import Stubs, info
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 KIB, MIB = 1024, 1024 * 1024
 LARGEST_MESSAGE = 4 * MIB

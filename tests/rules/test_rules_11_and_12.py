@@ -30,7 +30,7 @@ from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules, c
 from tests.rules.playing import WAIT_SECONDS, Heard, Steps, hosted, read, until
 from tests.runtime.serving import info
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 SHORT = 0.1
 _UNIMPORTANT = "what it says does not matter"

@@ -22,7 +22,7 @@ from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules, c
 from tests.rules.playing import hosted, python_client, read, read_some, refused
 from tests.runtime.serving import detail, info, status_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 SLOW_DOWN = ServiceError(Reason.PROVIDER_RATE_LIMITED, "slow down", metadata={"provider": "scripted"}, retry_after=2.0)
 

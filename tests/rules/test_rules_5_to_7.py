@@ -27,7 +27,7 @@ from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules
 from tests.rules.playing import WAIT_SECONDS, Heard, Steps, hosted, python_client, read, read_some, until
 from tests.runtime.serving import info, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 TOKENS = {"acme": "the-token-of-acme-0123456789", "globex": "the-token-of-globex-0123456789"}
 

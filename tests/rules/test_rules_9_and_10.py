@@ -29,7 +29,7 @@ from tests.orchestrator.rules import assert_rules
 from tests.rules.playing import Heard, Steps, hosted, python_client, read, read_some, refused, until
 from tests.runtime.serving import Stubs, info
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 OTHER_ID = "11111111-2222-4333-8444-555555555555"
 

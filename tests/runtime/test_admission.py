@@ -29,7 +29,7 @@ from tests.orchestrator.backends import Services, saying_then_hanging
 from tests.orchestrator.events import text
 from tests.runtime.serving import WAIT_SECONDS, Stubs, connected, detail, info, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 OTHER_REQUEST_ID = "00000000-8b86-4d01-b42d-00cf4fc964ff"
 

@@ -23,7 +23,7 @@ from tests.orchestrator.events import ended, reasoning, text
 from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules
 from tests.runtime.serving import WAIT_SECONDS, Stubs, detail, exhaust, info, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 
 async def failed_stream(stubs: Stubs, chunks: list[AnswerChunk], **fields: Any) -> grpc.aio.AioRpcError:

@@ -13,7 +13,7 @@ from tests.orchestrator.backends import Services, saying_then_failing
 from tests.orchestrator.events import text
 from tests.runtime.serving import exhaust, info, serving, status_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 CANARY = "sk-canary-0123456789"
 

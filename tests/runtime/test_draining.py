@@ -29,7 +29,7 @@ from tests.orchestrator.events import ended, text
 from tests.orchestrator.rules import assert_rules
 from tests.runtime.serving import WAIT_SECONDS, Stubs, connected, detail, details, exhaust, info, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 LONG = 3600
 """A drain, in seconds, that no test waits for."""

@@ -21,7 +21,7 @@ from tests.orchestrator.asking import asking
 from tests.orchestrator.backends import Services
 from tests.runtime.serving import connected, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 
 @dataclass(frozen=True)

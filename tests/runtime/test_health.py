@@ -15,7 +15,7 @@ from tests.orchestrator.backends import Services, saying_then_hanging
 from tests.orchestrator.events import text
 from tests.runtime.serving import WAIT_SECONDS, connected, serving, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

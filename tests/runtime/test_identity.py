@@ -12,7 +12,7 @@ from tests.orchestrator.backends import Services, saying_then_hanging
 from tests.orchestrator.events import text
 from tests.runtime.serving import exhaust, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 ACME, GLOBEX = "acme-token-0123456789", "globex-token-0123456789"
 TOKENS = {"acme": SecretStr(ACME), "globex": SecretStr(GLOBEX)}

@@ -19,7 +19,7 @@ from tests.orchestrator.backends import Services
 from tests.rules.playing import refused
 from tests.runtime.serving import Stubs, detail, info, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 

@@ -36,7 +36,7 @@ from headwater_server.runtime.status import CODE_OF_REASON, CallStatus, Unauthen
 from tests.orchestrator.asking import ME
 from tests.runtime.serving import WAIT_SECONDS, connected, settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 REQUEST = GetCorpusRequest(name="corpora/c")
 

@@ -24,7 +24,7 @@ from tests.orchestrator.rules import assert_begins_by_the_rules, assert_rules
 from tests.runtime.serving import Stubs, connected, exhaust, info
 from tests.serving import environment
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 WAIT_SECONDS = 30
 ROOT = Path(__file__).resolve().parents[2]

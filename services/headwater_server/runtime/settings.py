@@ -319,7 +319,7 @@ class Settings(BaseSettings):
     tokens: dict[str, SecretStr] = Field(default_factory=dict)
     """Tenant to bearer token. Empty: no token is asked for, and there is one tenant, `local`."""
     channelz: bool = False
-    """Whether to serve channelz, which shows the server's connections to whoever may call it; with the front `http2` only
+    """Whether to serve channelz, which shows the server's connections to whoever may call it; of the front `http2` only
     those that it makes itself."""
     keepalive: Annotated[float, Field(ge=0.1, le=3600)] = 1
     """The silence after which the other end of a connection with calls on it is asked whether it is alive, in seconds.
