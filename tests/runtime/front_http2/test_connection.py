@@ -11,7 +11,11 @@ import grpc
 import pytest
 
 from headwater_server.runtime.front_http2 import Http2Server, Limits
-from headwater_server.runtime.front_http2.sending import WRITE_AHEAD_BYTES
+from headwater_server.runtime.front_http2.connection import MAX_GROWTH, MAX_STREAM_WINDOW
+from headwater_server.runtime.front_http2.connection import Connection as ServerConnection
+from headwater_server.runtime.front_http2.fields import RequestHead
+from headwater_server.runtime.front_http2.frames import FrameReader
+from headwater_server.runtime.front_http2.sending import DEFAULT_WINDOW, WRITE_AHEAD_BYTES
 from tests.malformed import frames
 from tests.malformed.frames import Connection, frame
 from tests.runtime.front_http2.serving import WAIT_SECONDS, echo, raw, started
@@ -278,6 +282,56 @@ async def test_a_connection_too_many_is_closed_at_once() -> None:
             await second.until_closed()
         await first.send(_asked("UnaryUnary", stream=3))
         await first.until_ended(3)
+
+
+class Reader:
+    """Reads all that comes at once, or nothing."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self.given = 0
+        self._reads = reads
+        self._frames = FrameReader()
+        list(self._frames.read(frames.PREFACE))
+        self.connection = ServerConnection(self, write=self._note, clock=lambda: 0.0, max_streams=1_000)
+        self.connection.receive(_GREETING)
+
+    def _note(self, data: bytes) -> None:
+        given = [one for one in self._frames.read(data) if one.kind == frames.WINDOW_UPDATE and one.stream]
+        self.given += sum(int.from_bytes(one.payload) for one in given)
+
+    def began(self, stream: int, head: RequestHead) -> None:
+        del stream, head
+
+    def received(self, stream: int, data: bytes) -> None:
+        if self._reads:
+            self.connection.consumed(stream, len(data))
+
+    def ended(self, stream: int) -> None:
+        del stream
+
+    def gone(self, stream: int) -> None:
+        del stream
+
+
+def test_the_window_of_a_stream_that_is_read_grows_within_bounds_and_of_no_other() -> None:
+    reading, resting = Reader(reads=True), Reader(reads=False)
+    resting.connection.receive(_head("StreamUnary") + frame(frames.DATA, bytes(16_384), stream=1))
+    assert resting.given == 0
+    sent = 16_384 * 256
+    for stream in range(1, 81, 2):
+        reading.connection.receive(_head("StreamUnary", stream=stream))
+        for _ in range(256):
+            reading.connection.receive(frame(frames.DATA, bytes(16_384), stream=stream))
+        if stream == 1:
+            assert MAX_STREAM_WINDOW // 2 - DEFAULT_WINDOW < reading.given - sent <= MAX_STREAM_WINDOW
+    assert reading.given - 40 * sent <= MAX_GROWTH
+    for stream in range(1, 81, 2):
+        reading.connection.receive(frame(frames.RST_STREAM, bytes(4), stream=stream))
+    before = reading.given
+    reading.connection.receive(_head("StreamUnary", stream=81))
+    for _ in range(256):
+        reading.connection.receive(frame(frames.DATA, bytes(16_384), stream=81))
+    assert reading.given - before - sent > 0
 
 
 async def test_a_peer_that_takes_no_statuses_is_read_no_further() -> None:

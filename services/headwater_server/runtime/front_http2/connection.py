@@ -34,6 +34,10 @@ from headwater_server.runtime.front_http2.sending import DEFAULT_WINDOW, Outgoin
 
 CONNECTION_WINDOW = 1024 * 1024
 """How much may be on its way to us on all streams together."""
+MAX_STREAM_WINDOW = 1024 * 1024
+"""To how much a stream's window grows that is read as fast as it comes: over a long way a small one is slow."""
+MAX_GROWTH = 16 * 1024 * 1024
+"""By how much those of all streams of a connection may have grown."""
 MAX_BLOCK_BYTES = 64 * 1024
 """How large a block of headers may be, as it comes and when it is decoded; beyond it, the connection ends."""
 MAX_BLOCK_FRAMES = 16
@@ -74,6 +78,8 @@ class _Stream:
     out: Outgoing
     window: int = DEFAULT_WINDOW
     """How much may still come."""
+    width: int = DEFAULT_WINDOW
+    """How much may be on its way at once."""
     unreturned: int = 0
     """How much of what has come was consumed, and not yet given back."""
     remote_ended: bool = False
@@ -112,6 +118,7 @@ class Connection:
         self._last = 0
         self._block: _Block | None = None
         self._window = CONNECTION_WINDOW
+        self._growth = 0
         self._asked_to_end = False
         self._draining = False
         self._takers: dict[int, Callable[[Frame], None]] = {
@@ -239,10 +246,14 @@ class Connection:
         if state is None or state.remote_ended:
             return
         state.unreturned += size
-        if state.unreturned >= DEFAULT_WINDOW // 2:
-            self._write(encoded(Kind.WINDOW_UPDATE, state.unreturned.to_bytes(4, "big"), stream=stream))
-            state.window += state.unreturned
-            state.unreturned = 0
+        if state.unreturned < state.width // 2:
+            return
+        growth = min(state.width, MAX_STREAM_WINDOW - state.width, MAX_GROWTH - self._growth)
+        more, state.unreturned = state.unreturned + growth, 0
+        state.window += more
+        state.width += growth
+        self._growth += growth
+        self._write(encoded(Kind.WINDOW_UPDATE, more.to_bytes(4, "big"), stream=stream))
 
     # What the peer says
 
@@ -408,7 +419,7 @@ class Connection:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {frame.stream}, which has not begun")
 
     def _forget(self, stream: int) -> None:
-        del self._streams[stream]
+        self._growth -= self._streams.pop(stream).width - DEFAULT_WINDOW
         self._sender.close(stream)
 
 

@@ -137,7 +137,7 @@ RESPONSE = (
 )
 """Status 200, which HPACK's own table has, and what every call's answer begins with."""
 
-OK = literal(b"grpc-status", b"0")
+OK = literal(b"grpc-status", b"0") + literal(b"grpc-message", b"")
 """The trailers of a call that went well."""
 
 
@@ -164,7 +164,7 @@ def metadata_block(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
 
 def _status(code: int, words: str) -> bytes:
     block = literal(b"grpc-status", str(code).encode())
-    return block + literal(b"grpc-message", percent_encoded(words)) if words else block
+    return block + literal(b"grpc-message", percent_encoded(words))  # an empty one too, as grpcio does
 
 
 def _value(value: str | bytes) -> bytes:
