@@ -38,14 +38,17 @@ MAX_STREAM_WINDOW = 1024 * 1024
 """To how much a stream's window grows that is read as fast as it comes: over a long way a small one is slow."""
 MAX_GROWTH = 16 * 1024 * 1024
 """By how much those of all streams of a connection may have grown."""
-MAX_BLOCK_BYTES = 64 * 1024
-"""How large a block of headers may be, as it comes and when it is decoded; beyond it, the connection ends."""
-MAX_BLOCK_FRAMES = 16
+MAX_BLOCK_BYTES = 1024 * 1024
+"""How large a block of headers may be, as it comes and when it is decoded. What is more than a call may have is read
+all the same, so that the others go on; beyond this, the connection ends."""
+MAX_BLOCK_FRAMES = 80
 """In how many frames it may come."""
 _LAST_STREAM = 2**31 - 1
 _DRAINED = b"drained?"
 _COST_OF_RESET = 2.0
 _COST_OF_STREAM_IN_SETTINGS = 0.01
+_COST_OF_HEADER_BYTE = 1 / 8192
+"""Of each that is more than a call may have."""
 _SMALL_BYTES = 32
 """DATA of fewer bytes costs as much as an empty frame; a message that is read pays for one."""
 _EARNED_BY_DATA = 2.0
@@ -352,6 +355,8 @@ class Connection:
             head = request_head(fields)
         except MalformedHeaders as error:
             raise StreamBroken(block.stream, ErrorCode.PROTOCOL_ERROR) from error
+        if head.size > MAX_METADATA_BYTES:
+            self._budget.spend(_COST_OF_HEADER_BYTE * head.size)
         self._streams[block.stream] = _Stream(self._sender.open(block.stream), remote_ended=block.ends_stream)
         self._calls.began(block.stream, head)
         if block.ends_stream and block.stream in self._streams:
