@@ -19,8 +19,12 @@ from headwater_server.runtime.front_http2.sending import WRITE_AHEAD_BYTES
 
 Serializer = Callable[[Any], bytes] | None
 
-_TURN_BYTES = 16 * 1024
-"""After how much a call that always finds room lets others have their turn."""
+_LATE_SECONDS = 0.005
+"""How long others' turn takes where the server has more to do than it can."""
+_TURNS = 4
+"""How many turns a call that writes leaves to others then."""
+_LONGEST_SECONDS = 0.1
+"""How long it does so at most."""
 
 
 class Call:
@@ -58,7 +62,6 @@ class Call:
         self._stream = stream
         self._out = connection.outgoing(stream)
         self._max_sent = max_sent
-        self._in_turn = 0
         self._peer = peer
         self._identities = tuple(identities)
         self._reader = reader
@@ -106,7 +109,9 @@ class Call:
         self._tell()
 
     def fail(self, code: grpc.StatusCode, words: str) -> None:
-        """Ends the call, and its handler."""
+        """Ends the call, and its handler; one that is over is left to tidy up."""
+        if self.over:
+            return
         self.finish(code, words)
         if self.task is not None:
             self.task.cancel()
@@ -198,15 +203,23 @@ class Call:
         if not self._headers_sent:
             self._send_headers()
         self._connection.send_data(self._out, prefix(0, size) + data)
-        self._in_turn += size
-        if len(self._out.waiting) > WRITE_AHEAD_BYTES:
-            self._in_turn = 0
-            await self._out.relieved()
-            if self.over:
-                raise grpc.aio.InternalError("the call is over")
-        elif self._in_turn >= _TURN_BYTES:
-            self._in_turn = 0
-            await asyncio.sleep(0)
+        if len(self._out.waiting) <= WRITE_AHEAD_BYTES:
+            await self._others_turn()
+            return
+        await self._out.relieved()
+        if self.over:
+            raise grpc.aio.InternalError("the call is over")
+
+    async def _others_turn(self) -> None:
+        """Lets others have their turn; where that takes long, waits longer.
+
+        What comes meanwhile can go as one message, so a server that is behind catches up.
+        """
+        clock = asyncio.get_running_loop().time
+        before = clock()
+        await asyncio.sleep(0)
+        if (late := clock() - before) > _LATE_SECONDS:
+            await asyncio.sleep(min(_TURNS * late, _LONGEST_SECONDS))
 
     def _send_headers(self, metadata: bytes = b"") -> None:
         self._headers_sent = True

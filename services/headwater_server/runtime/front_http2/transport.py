@@ -323,4 +323,5 @@ def _peer(name: Any) -> str:
 def _identities(security: ssl.SSLObject | None) -> tuple[bytes, ...]:
     """The names in the caller's certificate, which was checked in the handshake."""
     certificate: Any = security.getpeercert() if security is not None else None
-    return tuple(value.encode() for _, value in (certificate or {}).get("subjectAltName", ()))
+    named = (value for _, value in (certificate or {}).get("subjectAltName", ()))
+    return tuple(value.encode() for value in named if isinstance(value, str))  # a directory's name is none
