@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.benchmarks_docs import FIGURES
 
-_CHANGE_NO_FIGURE = ("--keep", "--folder", "--data", "--peer", "--peers", "--output")
+_CHANGE_NO_FIGURE = ("--keep", "--folder", "--data", "--peer", "--peers", "--python", "--output")
 
 
 class Run:

@@ -134,6 +134,21 @@ def _relay(row: Row) -> Iterable[Sequence[str]]:
     ]
 
 
+def _front(row: Row) -> Iterable[Sequence[str]]:
+    def pair(figure: str) -> str:
+        p50, p99 = row[f"{figure}_p50"], row[f"{figure}_p99"]
+        return "–" if p50 is None else f"{p50:,.1f} / {p99:,.1f}"
+
+    yield [
+        row["front"],
+        f"{row['cpu_us_a_token']:.1f} ({row['lowest_cpu']:.1f}–{row['highest_cpu']:.1f})",
+        "–" if row["ratio"] is None else f"{row['ratio']:.2f}",
+        pair("first"),
+        pair("token"),
+        f"{row['memory_a_stream']:.0f}",
+    ]
+
+
 def _target(row: Row) -> Iterable[Sequence[str]]:
     unit = f" {row['unit']}".rstrip()
     beside = ", ".join(f"{name} {_figure(value)}" for name, value in row["beside"].items())
@@ -194,6 +209,17 @@ RELAYS = Table(
     ],
     _relay,
 )
+FRONTS = Table(
+    [
+        "",
+        "CPU µs a token (range)",
+        "× Go",
+        "first p50 / p99 ms",
+        "late p50 / p99 ms",
+        "KiB a stream",
+    ],
+    _front,
+)
 TARGETS = Table(["", "Headwater", "target", "stretch", "reached", "beside it"], _target)
 
 TABLES: Mapping[str, tuple[Table, Sequence[str]]] = {
@@ -204,6 +230,8 @@ TABLES: Mapping[str, tuple[Table, Sequence[str]]] = {
     "waiting": (WAITS, ["retrieval_busy", "retrieval_busy_100000", "served_queries"]),
     "imports": (IMPORTS, ["import_pace"]),
     "embedding": (EMBEDDING, ["embedding"]),
+    "fronts": (FRONTS, ["fronts", "fronts_1000"]),
+    "relay_fronts": (RELAYS, ["relays_front64", "relays_front1000"]),
 }
 """Tables by the names of their marks, each with the names of the runs that it shows one after the other.
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import signal
 import socket
@@ -35,13 +36,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
+from benchmarks.figures import Run
 from benchmarks.fronts.variants import MODULES, VARIANTS, YARDSTICK, Variant
 from benchmarks.relay.processes import Server, server, settle
+from scripts.benchmarks_docs import FRONTS
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = ROOT / "benchmarks/results/bin"
 _WARM_UP = {"streams": 16, "tokens": 10, "spread": "200ms"}
 _LOAD_SECONDS = 120
+_FIGURES = ("cpu_us_a_token", "first_p50", "first_p99", "token_p50", "token_p99", "memory_a_stream", "seconds")
 
 
 class LoadFailed(Exception):
@@ -83,6 +88,10 @@ def main() -> int:
         f"each, 50 ms to the first, then one each 20 ms; medians of {options.rounds} round(s)\n"
     )
     print(table(rounds))
+    run = Run("benchmarks.fronts", sys.argv[1:])
+    for row in rows(rounds):
+        run.add(row)
+    run.keep(options.keep)
     if options.output:
         document = {name: [asdict(one) for one in measured] for name, measured in rounds.items()}
         options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -106,6 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=4, help="over how many connections the load opens them")
     parser.add_argument("--only", nargs="+", choices=sorted({variant.front for variant in VARIANTS}), help="only these")
     parser.add_argument("--output", type=Path, help="a JSON file for what every round measured")
+    figures.add_option(parser)
     return parser.parse_args()
 
 
@@ -206,21 +216,23 @@ def _consume(running: Server, asked: Mapping[str, object]) -> dict[str, Any]:
 
 def table(rounds: Mapping[str, Sequence[Measurement]]) -> str:
     """The medians as a table in Markdown."""
-    heads = ("", "CPU µs a token (range)", "× Go", "first p50 / p99 ms", "late p50 / p99 ms", "KiB a stream", "seconds")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    go = _median(rounds[YARDSTICK], "cpu_us_a_token") if YARDSTICK in rounds else float("nan")
+    return "\n".join([FRONTS.heading(), *map(FRONTS.lines, rows(rounds))]) + "\n"
+
+
+def rows(rounds: Mapping[str, Sequence[Measurement]]) -> list[dict[str, object]]:
+    """The medians of each front, as figures are kept."""
+    go = rounds.get(YARDSTICK)
+    found = []
     for name, measured in rounds.items():
         cpu = [one.cpu_us_a_token for one in measured]
-        lines.append(
-            f"| {name} | {statistics.median(cpu):.1f} ({min(cpu):.1f}–{max(cpu):.1f}) "
-            f"| {statistics.median(cpu) / go:.2f} "
-            f"| {_median(measured, 'first_p50'):,.1f} / {_median(measured, 'first_p99'):,.1f} "
-            f"| {_median(measured, 'token_p50'):,.1f} / {_median(measured, 'token_p99'):,.1f} "
-            f"| {_median(measured, 'memory_a_stream'):.0f} | {_median(measured, 'seconds'):.1f} |"
-        )
-    return "\n".join(lines).replace("nan", "–") + "\n"
+        row: dict[str, object] = {figure: _median(measured, figure) for figure in _FIGURES}
+        row |= {"front": name, "lowest_cpu": min(cpu), "highest_cpu": max(cpu), "rounds": len(cpu)}
+        row["ratio"] = statistics.median(cpu) / statistics.median(one.cpu_us_a_token for one in go) if go else None
+        found.append(row)
+    return found
 
 
-def _median(measured: Sequence[Measurement], name: str) -> float:
+def _median(measured: Sequence[Measurement], name: str) -> float | None:
+    """The median of one of the figures; None where there is none."""
     values: list[float] = [getattr(one, name) for one in measured]
-    return statistics.median(values)
+    return None if math.isnan(values[0]) else statistics.median(values)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 Command = Callable[[str, Path], list[str]]
@@ -31,6 +32,7 @@ VARIANTS = (
     Variant("FastAPI with SSE", "fastapi", form="ragna"),
     Variant("LiteLLM's proxy", "litellm", form="openai"),
     Variant("Headwater", "headwater"),
+    Variant("Headwater, front http2", "headwater-http2"),
     Variant("Go relay, 3 sources", "go", sources=3),
     Variant("Headwater, 3 sources", "headwater", sources=3),
 )
@@ -45,10 +47,10 @@ def commands(binaries: Path, *, streams: int, peers: Path) -> dict[str, Command]
     # A server refuses what it cannot carry, which is not what is measured here.
     limits = f"[limits]\nanswers = {streams}\nleast_answers = {streams}\n" if streams > LEAST_ANSWERS else ""
 
-    def headwater(upstream: str, folder: Path) -> list[str]:
+    def headwater(upstream: str, folder: Path, *, front: str = "grpc") -> list[str]:
         config = folder / "headwater.toml"
         config.write_text(
-            f'address = "127.0.0.1:0"\ndata_dir = {json.dumps(str(folder / "data"))}\n{limits}'
+            f'address = "127.0.0.1:0"\nfront = "{front}"\ndata_dir = {json.dumps(str(folder / "data"))}\n{limits}'
             f'[assistants.fake]\napi = "openai-chat"\nbase_url = "{upstream}"\n',
             encoding="utf-8",
         )
@@ -63,4 +65,5 @@ def commands(binaries: Path, *, streams: int, peers: Path) -> dict[str, Command]
         "fastapi": python(str(peers), "fastapi_peer"),
         "litellm": python(str(peers), "litellm_peer"),
         "headwater": headwater,
+        "headwater-http2": partial(headwater, front="http2"),
     }

@@ -12,13 +12,16 @@ from benchmarks.relay.variants import VARIANTS, commands
 from benchmarks.streaming.targets import Found, Outcome, Target
 
 CPU_64 = Target("CPU of a relayed token, 64 streams, as a ratio to the Go relay", "", 3.0, 1.0)
+CPU_64_HTTP2 = Target("the same on the front http2", "", 2.0, 1.0)
 CPU_1000 = Target("CPU of a relayed token, 1,000 streams, as a ratio to the Go relay", "", 3.5, 1.3)
+CPU_1000_HTTP2 = Target("the same on the front http2", "", 2.2, 1.3)
 FIRST_P50 = Target("first token over the upstream's own, 64 streams that begin within a second, p50", "ms", 5, 2)
 FIRST_P99 = Target("the same, p99", "ms", 15, 6)
 FIRST_1000 = Target("the same, 1,000 streams that begin at once, p50", "ms", 200, 80)
 BURST = Target("CPU of a token in a burst, as a ratio to a message for each (the naive relay)", "", 0.15, 0.09)
 
 _OURS = "Headwater"
+_HTTP2 = "Headwater, front http2"
 _GO = "Go relay"
 
 
@@ -28,6 +31,7 @@ def at_64(python: Path, *, rounds: int) -> Outcome:
     found = _measured(load, [*_PLAIN, "FastAPI with SSE", "LiteLLM's proxy", *_WITH_SOURCES], python, rounds=rounds)
     figures = [
         Found(CPU_64, _ratio(found, _OURS), _ratios(found)),
+        Found(CPU_64_HTTP2, _ratio(found, _HTTP2), {}),
         Found(FIRST_P50, median(found[_OURS], "first_p50"), _others(found, "first_p50")),
         Found(FIRST_P99, median(found[_OURS], "first_p99"), _others(found, "first_p99")),
     ]
@@ -40,6 +44,7 @@ def at_1000(python: Path, *, rounds: int) -> Outcome:
     found = _measured(load, [*_PLAIN, "FastAPI with SSE"], python, rounds=rounds)
     figures = [
         Found(CPU_1000, _ratio(found, _OURS), _ratios(found)),
+        Found(CPU_1000_HTTP2, _ratio(found, _HTTP2), {}),
         Found(FIRST_1000, median(found[_OURS], "first_p50"), _others(found, "first_p50")),
     ]
     return Outcome(figures, wrongs(found), rows(found))
@@ -55,7 +60,7 @@ def in_a_burst(python: Path, *, rounds: int) -> Outcome:
     return Outcome([Found(BURST, cost[_OURS] / naive, beside)], wrongs(found), rows(found))
 
 
-_PLAIN = (_GO, "naive Python relay", _OURS)
+_PLAIN = (_GO, "naive Python relay", _OURS, _HTTP2)
 _WITH_SOURCES = ("Go relay, 3 sources", "Headwater, 3 sources")
 
 
