@@ -128,11 +128,13 @@ class Services:
     def __init__(self, script: Script | None = None, *, search: Search | None = None) -> None:
         self.assistants = ScriptedAssistants(script or saying(*HELLO))
         self.retrieval = ScriptedRetrieval(search or finding("first", "second"))
+        self.expected: list[str] = []
+        """The assistants that were said to be asked in a moment."""
 
     @property
     def backends(self) -> Backends:
         """Both, as the orchestrator takes them: it calls no other of their methods."""
-        return Backends(cast("Retrieval", self.retrieval), cast("Assistants", self.assistants))
+        return Backends(cast("Retrieval", self.retrieval), cast("Assistants", self.assistants), self.expected.append)
 
     def orchestrator(
         self,

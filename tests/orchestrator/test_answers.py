@@ -130,6 +130,25 @@ async def test_the_search_is_for_the_prompt_unless_the_request_has_a_query() -> 
     assert third.query == "the prompt"
 
 
+async def test_the_assistant_is_made_ready_while_there_is_a_search() -> None:
+    searching, found = anyio.Event(), anyio.Event()
+
+    async def search(request: RetrieveRequest) -> AsyncGenerator[RetrieveResponse, None]:
+        searching.set()
+        await found.wait()
+        yield RetrieveResponse(statistics=source_pb2.RetrievalStatistics())
+
+    services = Services(search=search)
+    async with services.orchestrator() as orchestrator, anyio.create_task_group() as tasks:
+        tasks.start_soon(answer, orchestrator, asking("the prompt", assistant="assistants/p/m"))
+        await searching.wait()
+        assert (services.expected, services.assistants.requests) == (["p/m"], [])
+        found.set()
+    async with services.orchestrator() as orchestrator:
+        await answer(orchestrator, asking("the prompt", ungrounded=source_pb2.NoGrounding()))
+    assert services.expected == ["p/m"]
+
+
 async def test_sources_and_all_that_concerns_the_assistant_are_passed_on() -> None:
     services = Services()
     history = [

@@ -193,11 +193,14 @@ class AnswerRun:
         return answer
 
     async def _retrieve(self) -> None:
+        is_search = is_searched(self.request)
+        if is_search:
+            self._backends.expect(self.terms.assistant)
         made = await self._follow_ups.query(self.request, self.caller, assistant=assistant_name(self.terms.assistant))
         if made is not None and made.text:
             self._stopwatch.condensed(made.seconds)
         sources = await sources_of(self.request, self._backends.retrieval, self.caller, made=made)
-        if is_searched(self.request):
+        if is_search:
             self._stopwatch.retrieved()
         self.feed.put_numbered(self.transcript.add_retrieved(sources.found, sources.statistics))
 

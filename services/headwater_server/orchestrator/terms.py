@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,6 +21,9 @@ class Backends:
 
     retrieval: Retrieval
     assistants: Assistants
+    expect: Callable[[str], None] = lambda _: None
+    """Told, before a search, which assistant will be asked after it; never waits. Nothing, where the assistants stand
+    apart: what such a service opens beforehand it opens at its start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from headwater_server.assistant.config import AssistantConfig, AssistantConfigError, NamedProvider
 from headwater_server.assistant.failover import FailoverPolicy
-from headwater_server.assistant.service import open_assistants
-from headwater_server.interfaces import Assistants, Retrieval
+from headwater_server.assistant.service import AssistantCore, open_assistants
+from headwater_server.interfaces import Retrieval
 from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog, Retention
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
 from headwater_server.orchestrator.answer_log.protocol import AnswerLog, LogUnavailable
@@ -185,7 +185,7 @@ async def _mirror_health(channels: dict[str, grpc.aio.Channel], server: Server, 
 async def _open(settings: Settings, role: Role, stack: AsyncExitStack, place: Place | None) -> _Opened:
     """Opens what the role serves; what it does not hold itself it calls over gRPC."""
     retrieval: Retrieval | None = None
-    assistants: Assistants | None = None
+    own: AssistantCore | None = None
     if role in {"all", "retrieval"}:
         folder = _folder(settings.data_dir, f"headwater serve, {settings.address}", stack, place)
         try:
@@ -196,17 +196,18 @@ async def _open(settings: Settings, role: Role, stack: AsyncExitStack, place: Pl
             raise SettingsError(str(error)) from error
     if role in {"all", "assistant", "front"}:
         try:
-            assistants = await stack.enter_async_context(open_assistants(assistant_config(settings)))
+            own = await stack.enter_async_context(open_assistants(assistant_config(settings)))
         except AssistantConfigError as error:
             raise SettingsError(str(error)) from error
     if role in {"retrieval", "assistant"}:
-        return _Opened({RETRIEVAL: retrieval} if assistants is None else {ASSISTANT: MergingAssistants(assistants)})
+        return _Opened({RETRIEVAL: retrieval} if own is None else {ASSISTANT: MergingAssistants(own)})
     channels = {
         name: await stack.enter_async_context(channel) for name, channel in _channels(settings, role, place).items()
     }
     retrieval = retrieval or remote_retrieval(channels[RETRIEVAL.full_name])
-    assistants = assistants or remote_assistants(channels[ASSISTANT.full_name])
-    orchestrator = await _open_answers(settings, Backends(retrieval, assistants), stack, place)
+    assistants = own or remote_assistants(channels[ASSISTANT.full_name])
+    backends = Backends(retrieval, assistants) if own is None else Backends(retrieval, own, own.expect)
+    orchestrator = await _open_answers(settings, backends, stack, place)
     served = {ANSWER: orchestrator, RETRIEVAL: retrieval, ASSISTANT: MergingAssistants(assistants)}
     return _Opened(served, orchestrator, channels)
 
