@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import grpc
 import pytest
 
@@ -250,6 +251,19 @@ async def test_a_silent_peer_with_a_call_is_given_up_and_one_that_answers_is_not
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await reader.readexactly(1_000_000)
         assert not alive.heard.closed
+
+
+def test_a_peer_that_answers_within_a_tick_of_the_clock_is_not_given_up() -> None:
+    pytest.importorskip("uvloop")  # its clock tells milliseconds, and an answer on one machine takes less
+
+    async def asked_often() -> None:
+        limits = Limits(keepalive_seconds=0.01, keepalive_answer_seconds=0.2)
+        async with started(_server(limits, UnaryUnary=_wait)) as address, frames.connected(address) as alive:
+            await alive.send(_asked("UnaryUnary"))
+            await asyncio.sleep(3)
+            assert not alive.heard.closed
+
+    anyio.run(asked_often, backend_options={"use_uvloop": True})
 
 
 async def test_a_silent_peer_without_a_call_is_left_in_peace() -> None:
