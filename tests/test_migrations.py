@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from headwater_server.migrations import UnknownFile, migrate
+from headwater_server.sqlite_wal import write_ahead
 
 
 @pytest.fixture
@@ -56,3 +59,20 @@ def test_the_file_of_another_program_is_refused(connection: sqlite3.Connection) 
     migrate(connection, [["CREATE TABLE a (x)"]], what="it", application_id=7)
     with pytest.raises(UnknownFile, match="is not the shelf"):
         migrate(connection, [["CREATE TABLE a (x)"]], what="the shelf", application_id=8)
+
+
+def test_many_who_open_a_new_file_at_once_take_each_step_once(tmp_path: Path) -> None:
+    steps = [["CREATE TABLE a (x)"], ["CREATE TABLE b (x)"], ["INSERT INTO a VALUES (1)"]]
+
+    def opened(path: Path) -> int:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            write_ahead(connection, patience=5)
+            migrate(connection, steps, what="it")
+            return version(connection)
+
+    with ThreadPoolExecutor(8) as threads:
+        for name in "abcdefgh":
+            path = tmp_path / name
+            assert set(threads.map(opened, [path] * 8)) == {3}
+            with closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]

@@ -19,7 +19,7 @@ def migrate(
     """Takes the steps that a database has not taken yet, each as a whole or not at all.
 
     How many it took is its `user_version`; a new file is at version 0. Released steps never change; new ones go at the
-    end.
+    end. Of several processes that do so at once, each step is taken by one.
 
     Args:
         connection: The database, in autocommit mode (`isolation_level=None`).
@@ -30,25 +30,33 @@ def migrate(
     Raises:
         UnknownFile: It is of a version that has no step here, or of another application.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    if version and application != application_id:
-        raise UnknownFile(f"the database is not {what}")
-    if version > len(migrations):
-        raise UnknownFile(
-            f"{what} has version {version}, and this program knows {len(migrations)}: use the newer program"
-        )
-    for number, migration in enumerate(migrations[version:], start=version + 1):
+    while (version := _version(connection, len(migrations), what, application_id)) < len(migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.execute(f"PRAGMA application_id = {application_id}")
-            if callable(migration):
-                migration(connection)
-            else:
-                for statement in migration:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+            # Read again: another process that opens the file may have taken the step meanwhile.
+            if _version(connection, len(migrations), what, application_id) == version:
+                _take(connection, migrations[version])
+                connection.execute(f"PRAGMA application_id = {application_id}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection, newest: int, what: str, application_id: int) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if version and application != application_id:
+        raise UnknownFile(f"the database is not {what}")
+    if version > newest:
+        raise UnknownFile(f"{what} has version {version}, and this program knows {newest}: use the newer program")
+    return version
+
+
+def _take(connection: sqlite3.Connection, migration: Migration) -> None:
+    if callable(migration):
+        migration(connection)
+        return
+    for statement in migration:
+        connection.execute(statement)

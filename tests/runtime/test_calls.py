@@ -89,7 +89,7 @@ async def test_a_connection_that_is_closed_closes_the_upstream() -> None:
 async def test_the_callers_deadline_reaches_the_upstream(method: str) -> None:
     services = Services(saying_then_hanging(text("a")))
     async with serving(services) as stubs:
-        call = getattr(stubs.answers, method)(asking(), timeout=0.3)
+        call = getattr(stubs.answers, method)(asking(), timeout=2)
         ended_call = exhaust(call) if method == "StreamAnswer" else call
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ended_call

@@ -24,6 +24,7 @@ from headwater_server.orchestrator.answer_log.protocol import (
     RequestIdTaken,
 )
 from headwater_server.sqlite_errors import says_full
+from headwater_server.sqlite_wal import write_ahead
 
 APPLICATION_ID = 0x4857414C
 """`HWAL`, in the header of the file."""
@@ -77,7 +78,7 @@ class AnswerTable:
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                write_ahead(self._connection, patience=_BUSY_SECONDS)
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 migrate(self._connection, _MIGRATIONS, what="the answer log", application_id=APPLICATION_ID)
             except BaseException:

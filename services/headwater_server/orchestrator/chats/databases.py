@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from headwater_server.orchestrator.chats.protocol import ChatsFull, ChatStoreError, ChatsUnavailable
 from headwater_server.sqlite_errors import says_full
+from headwater_server.sqlite_wal import write_ahead
 
 REVISION = "0001"
 """Of the newest migration."""
@@ -65,8 +66,9 @@ def sqlite_engine(folder: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _: object) -> None:
+        write_ahead(connection, patience=_WAIT_SECONDS)
         # What is deleted is overwritten: a chat that was deleted must not be found in the file.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
