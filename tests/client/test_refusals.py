@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater import AsyncClient, Client, DeadlineExceeded, Overloaded, ServerDraining
+from headwater import AsyncClient, CallCancelled, Client, DeadlineExceeded, Overloaded, ServerDraining
 from headwater._exceptions import CallError
 from headwater._resuming import Deadline, Resumption
 
@@ -43,6 +43,14 @@ def test_a_refusal_after_a_drained_server_is_waited_out_too() -> None:
     draining: CallError = ServerDraining("it stops", code="UNAVAILABLE", reason="SERVER_DRAINING", retry_after=0.5)
     resumption.pause_after(draining, begun=False)
     assert resumption.pause_after(refusal(1.0), begun=False) >= 1.0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_call_that_a_closing_server_has_cancelled_is_made_again(*, begun: bool) -> None:
+    cancelled = CallCancelled("Cancelling all calls", code="CANCELLED")
+    assert resumption_of(None).pause_after(cancelled, begun=begun) == 0.0
+    with pytest.raises(CallCancelled):
+        resumption_of(None, enabled=False).pause_after(cancelled, begun=begun)
 
 
 def test_the_wait_for_a_server_is_no_longer_than_the_timeout_leaves_it() -> None:

@@ -31,8 +31,9 @@ _LONGEST_PAUSE = 2.0
 class Resumption:
     """Decides after each failure of a stream whether, and when, to go on with it.
 
-    A broken connection and a server that stops are worth another try, for as long as the server keeps the answer;
-    every other status of a Headwater server is final. A server that does not know the answer any more, or cannot
+    A broken connection and a server that stops are worth another try, for as long as the server keeps the answer, and
+    so is CANCELLED, which gRPC gives calls that a server has taken when it closes: nobody here has cancelled this one.
+    Every other status of a Headwater server is final. A server that does not know the answer any more, or cannot
     resume, leaves it at the failure that came first.
 
     One that has too much to do, and has begun nothing, is asked again twice, after the time it says and some more, so
@@ -122,7 +123,7 @@ class Resumption:
         return wait * random.uniform(1.0, 1.5)  # noqa: S311 (no secret)
 
     def _is_worth_a_try(self, error: exc.HeadwaterError, *, begun: bool) -> bool:
-        if isinstance(error, exc.ServerDraining | exc.ConnectionLost):
+        if isinstance(error, exc.ServerDraining | exc.ConnectionLost | exc.CallCancelled):
             return True
         return isinstance(error, exc.ConnectionFailed) and (begun or self._first is not None)
 
