@@ -9,7 +9,7 @@ import struct
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,7 +92,8 @@ async def run(wanted: Run, folder: Path) -> Report:
     made = {number: plans.make(wanted.seed, number, mix) for number in range(wanted.answers)}
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    async with serving(made, wanted.arrangement, folder) as (deployment, upstream, disk, clock):
+    room = _DISK_BYTES + _ANSWER_BYTES * len(made) if "disk" in wanted.faults else None
+    async with serving(made, wanted.arrangement, folder, room=room) as (deployment, upstream, disk, clock):
         chaos = Chaos(deployment, seed=wanted.seed, kinds=wanted.faults, pauses=wanted.pauses, disk=disk, clock=clock)
         callers = Callers(deployment.target)
         try:
@@ -110,16 +111,23 @@ async def run(wanted: Run, folder: Path) -> Report:
 
 @asynccontextmanager
 async def serving(
-    made: dict[int, Plan], arrangement: str, folder: Path
+    made: dict[int, Plan], arrangement: str, folder: Path, *, room: int | None = None
 ) -> AsyncIterator[tuple[Deployment, Upstream, Path | None, Path]]:
-    """A deployment with its assistant, the small disk of its answers, and the clock of its servers."""
+    """A deployment with its assistant, the disk of its answers, and the clock of its servers.
+
+    Args:
+        made: The answers of the assistant.
+        arrangement: In one process or in three.
+        folder: For the servers' data and logs; empty.
+        room: How many bytes a disk of its own has for answers, where one can be mounted. None: they have none.
+    """
     clock = folder / "clock"
     clock.write_bytes(struct.pack("<d", 0.0))
     path = os.pathsep.join([str(_CLOCK_SITE), *filter(None, [os.environ.get("PYTHONPATH")])])
     extra = {CLOCK_VARIABLE: str(clock), "PYTHONPATH": path}
     answers = folder / f"{'orchestrator' if arrangement == THREE else 'all'}-data" / "answers"
     upstream = Upstream(made)
-    with small_disk(answers, _DISK_BYTES + _ANSWER_BYTES * len(made)) as disk:
+    with nullcontext() if room is None else small_disk(answers, room) as disk:
         await upstream.start()
         try:
             async with deployed(
