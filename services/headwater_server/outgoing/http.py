@@ -30,6 +30,9 @@ MAX_STREAM_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_ERROR_BYTES = 64 << 10
 
+_PIECE_BYTES = 16 << 10
+"""How much of a body is taken at once. What is parsed takes several times as much memory as what it was, for as long as
+its reader does not read."""
 _DRAIN_SECONDS = 0.05
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, TimeoutError)
 
@@ -144,7 +147,7 @@ class _PlainPieces:
     async def next(self) -> bytes | None:
         self._waiting_since = self._loop.time()
         try:
-            return await self._content.readany() or None
+            return await self._content.read(_PIECE_BYTES) or None
         finally:
             self._waiting_since = None
 

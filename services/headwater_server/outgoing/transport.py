@@ -28,6 +28,8 @@ BENEATH = "headwater.aiohttp"
 """aiohttp's response, among the extensions of httpx's."""
 KEPT_SECONDS = 60.0
 
+_AHEAD_BYTES = 16 << 10
+"""Half of how much a connection has read ahead when it reads no more; one read of the system's may bring 256 KiB."""
 _LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
@@ -178,7 +180,10 @@ class _Transport(AiohttpTransport):
         # 0 is aiohttp's "no limit"; its default is 100, and the next answer would wait.
         connector = aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, **connecting)
         return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=list(tracing)
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=list(tracing),
+            read_bufsize=_AHEAD_BYTES,
         )
 
 
