@@ -35,8 +35,8 @@ demo: $(venv) ## Ask a question about the documents in docs/demo/handbook; QUEST
 	@printf '\nNow ask your own, of your own files: .venv/bin/headwater ask "…" PATH…\n'
 
 .PHONY: test
-test: $(venv) ## Run all tests; ARGS="tests/client -k break" runs some of them
-	@.venv/bin/python -m pytest $(ARGS)
+test: $(venv) ## Run all tests, two files at a time; ARGS="tests/client -k break" runs some of them, one at a time
+	@.venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 .PHONY: check
 check: check-python check-lock check-protos check-generated ## Check style, types, protos, the lock and the generated code

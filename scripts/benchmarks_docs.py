@@ -33,6 +33,8 @@ class Table:
 
     head: Sequence[str]
     cells: Callable[[Row], Iterable[Sequence[str]]]
+    joined: bool = False
+    """Whether the rows of all runs stand under one heading."""
 
     def heading(self) -> str:
         """The first two lines, as Markdown."""
@@ -220,7 +222,9 @@ FRONTS = Table(
     ],
     _front,
 )
-TARGETS = Table(["", "Headwater", "target", "stretch", "reached", "beside it"], _target)
+TARGETS = Table(["", "Headwater", "target", "stretch", "reached", "beside it"], _target, joined=True)
+
+_STREAMING = ("streams64", "streams1000", "burst", "hop", "log", "cancel", "memory", "imports")
 
 TABLES: Mapping[str, tuple[Table, Sequence[str]]] = {
     "ranking": (RANKING, ["retrieval_quality"]),
@@ -230,8 +234,9 @@ TABLES: Mapping[str, tuple[Table, Sequence[str]]] = {
     "waiting": (WAITS, ["retrieval_busy", "retrieval_busy_100000", "served_queries"]),
     "imports": (IMPORTS, ["import_pace"]),
     "embedding": (EMBEDDING, ["embedding"]),
+    "streaming": (TARGETS, [f"streaming_{part}" for part in _STREAMING]),
+    "relays": (RELAYS, ["relays_streams64", "relays_streams1000", "relays_burst"]),
     "fronts": (FRONTS, ["fronts", "fronts_1000"]),
-    "relay_fronts": (RELAYS, ["relays_front64", "relays_front1000"]),
 }
 """Tables by the names of their marks, each with the names of the runs that it shows one after the other.
 
@@ -264,10 +269,10 @@ def _shown(table: Table, runs: Sequence[str], folder: Path) -> Iterable[str]:
     measured = _read(first, folder)
     if measured is None:
         raise ValueError(f"there are no figures of {first}: a run with --keep {first} makes them")
-    for run in (measured, *(_read(name, folder) for name in others)):
-        if run is not None:
-            yield _made_by(run)
-            yield "\n".join([table.heading(), *map(table.lines, run["rows"])])
+    found = [measured, *(run for name in others if (run := _read(name, folder)) is not None)]
+    for shown in [found] if table.joined else [[run] for run in found]:
+        yield _made_by(shown)
+        yield "\n".join([table.heading(), *(table.lines(row) for run in shown for row in run["rows"])])
 
 
 def _read(name: str, folder: Path) -> Row | None:
@@ -278,10 +283,14 @@ def _read(name: str, folder: Path) -> Row | None:
     return run
 
 
-def _made_by(run: Row) -> str:
-    lowest, highest = run["load"]
+def _made_by(runs: Sequence[Row]) -> str:
+    """What made some runs: the words that their commands have in common, the days, and how busy the machine was."""
+    first, *others = [run["command"].split() for run in runs]
+    command = " ".join(word for word in first if all(word in other for other in others))
+    dates = " to ".join(sorted({run["date"] for run in runs}))
+    lowest, highest = (bound(at for run in runs for at in run["load"]) for bound in (min, max))
     load = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
-    return f"`{run['command']}`, {run['date']}, load average {load}:"
+    return f"`{command}`, {dates}, load average {load}:"
 
 
 def main() -> int:
