@@ -22,7 +22,7 @@ has_npm := $(shell command -v node >/dev/null && command -v npm)
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
 venv: $(venv) ## Make .venv: Headwater (.venv/bin/headwater), its tests' and its checks' tools
@@ -37,6 +37,10 @@ demo: $(venv) ## Ask a question about the documents in docs/demo/handbook; QUEST
 .PHONY: test
 test: $(venv) ## Run all tests, two files at a time; ARGS="tests/client -k break" runs some of them, one at a time
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+
+.PHONY: test-http2
+test-http2: export HEADWATER_FRONT := http2
+test-http2: test ## Run them with the front http2 in the place of grpcio's server
 
 .PHONY: check
 check: check-python check-lock check-protos check-generated ## Check style, types, protos, the lock and the generated code
