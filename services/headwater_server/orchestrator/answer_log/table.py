@@ -187,7 +187,10 @@ class AnswerTable:
 
     def find_request(self, tenant: str, request_id: str) -> AnswerRecord | None:
         """The answer with a request id, or None."""
-        return self._one("tenant = ? AND request_id = ?", (tenant, request_id)) if request_id else None
+        if not request_id:
+            return None
+        # Without the last condition SQLite does not know that the index has it, and looks at all of a tenant's answers.
+        return self._one("tenant = ? AND request_id = ? AND request_id <> ''", (tenant, request_id))
 
     def newest(
         self, tenant: str, *, state: int | None, before: tuple[float, str] | None, limit: int, max_bytes: int
