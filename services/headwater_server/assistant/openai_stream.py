@@ -149,7 +149,9 @@ class ChatStream:
                 self._thought = True
                 yield Reasoning(thought)
                 break  # servers that send both send the same twice
-        if content := delta.get("content"):
+        if isinstance(content := delta.get("content"), str):
+            yield from self._text(content)
+        elif content:
             yield from self._content(content)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
