@@ -30,6 +30,7 @@ _SETTINGS = re.compile("(HEADWATER|OPENAI|ANTHROPIC|OLLAMA)_|NO_COLOR|FORCE_COLO
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without settings of whoever runs the tests, but for the front that they are run on."""
     kept = {name: value for name, value in os.environ.items() if name == FRONT or not _SETTINGS.match(name)}
+    kept.pop("GRPC_VERBOSITY", None)  # set by a server that a test has run in this process
     return {**kept, "PYTHONWARNINGS": "error", **(extra or {})}
 
 

@@ -27,7 +27,14 @@ from headwater.v1.retrieval_service_pb2 import RetrieveRequest, RetrieveResponse
 from headwater_server.errors import Reason, RecordedFailure, ResourceNotFound, ServiceError, ServiceUnreachable
 from headwater_server.orchestrator import service, trying
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
-from headwater_server.orchestrator.answer_log.protocol import AnswerSealed, LogFull, LogUnavailable, NewAnswer
+from headwater_server.orchestrator.answer_log.protocol import (
+    AnswerSealed,
+    AnswerUnknown,
+    Entry,
+    LogFull,
+    LogUnavailable,
+    NewAnswer,
+)
 from headwater_server.orchestrator.chats import conversations
 from headwater_server.orchestrator.chats.conversations import open_conversations
 from headwater_server.orchestrator.chats.protocol import ChatStore
@@ -381,8 +388,19 @@ async def test_a_reader_behind_the_tail_when_the_log_gives_up_without_a_copy_is_
     assert late[-1] == chunks[-1]
 
 
-async def test_what_is_being_read_while_the_log_is_given_up_is_had_from_memory() -> None:
-    answer_log, given_up = HookedLog(), anyio.Event()
+class LogWithoutFiles(HookedLog):
+    """What is forgotten while it is read: its record was found, and its file is gone."""
+
+    async def read(self, name: str, *, after: int, max_bytes: int = 1024 * 1024) -> Sequence[Entry]:
+        try:
+            return await super().read(name, after=after, max_bytes=max_bytes)
+        except AnswerUnknown:
+            return []
+
+
+@pytest.mark.parametrize("kind", [HookedLog, LogWithoutFiles])
+async def test_what_is_being_read_while_the_log_is_given_up_is_had_from_memory(kind: type[HookedLog]) -> None:
+    answer_log, given_up = kind(), anyio.Event()
     journal = Journal(answer_log, await answer_log.begin(NewAnswer("answers/one", ME.tenant, b"", 0.0)))
     first, second = AnswerChunk(sequence=1, text=HELLO[0].text), AnswerChunk(sequence=2, text=HELLO[1].text)
     await journal.append([first])

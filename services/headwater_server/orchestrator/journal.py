@@ -92,11 +92,14 @@ class Journal:
         if self._writer is None:
             return [chunk for chunk in self._kept if chunk.sequence > after]
         try:
-            return [AnswerChunk.FromString(entry.event) for entry in await self._log.read(self._name, after=after)]
+            entries = await self._log.read(self._name, after=after)
         except AnswerUnknown:
             if not self.given_up:
                 raise
-        return await self.read(after)  # the log was given up meanwhile
+            entries = []
+        if not entries and self.given_up:  # meanwhile, and its file is gone
+            return await self.read(after)
+        return [AnswerChunk.FromString(entry.event) for entry in entries]
 
     async def seal(self, ending: answer_pb2.Answer) -> None:
         """Ends the answer in the log, and in its chat.
