@@ -284,3 +284,16 @@ async def test_a_refusal_that_comes_while_more_is_being_sent_keeps_its_status() 
             with anyio.fail_after(WAIT_SECONDS):
                 error = await raised_by(all_of(near.import_document(requests(), ME)))
             assert isinstance(error, ResourceNotFound)
+
+
+async def test_a_limit_of_ones_own_on_a_call_is_a_limit() -> None:
+    class Silent:
+        async def get_corpus(self, request: GetCorpusRequest, caller: Caller) -> document_pb2.Corpus:
+            del request, caller
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    async with hop(Silent()) as (near, _):
+        with anyio.move_on_after(0.05) as scope:
+            await near.get_corpus(REQUEST, ME)
+    assert scope.cancelled_caught

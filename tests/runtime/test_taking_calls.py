@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import grpc
 import pytest
 
@@ -38,15 +40,24 @@ class Meeting:
 
 
 @asynccontextmanager
-async def serving(method: Any) -> AsyncGenerator[tuple[grpc.aio.Server, Any]]:
-    """A server with one method, and a stub of it."""
+async def started(handler: grpc.RpcMethodHandler[Any, Any]) -> AsyncGenerator[tuple[grpc.aio.Server, str]]:
+    """A server with one method, and its address."""
     server = make_server([], [])
-    add_methods(server, "test.Meetings", {"Come": grpc.unary_stream_rpc_method_handler(method)})
+    add_methods(server, "test.Meetings", {"Come": handler})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield server, channel.unary_stream("/test.Meetings/Come")
+    yield server, f"127.0.0.1:{port}"
     await server.stop(0)
+
+
+@asynccontextmanager
+async def serving(method: Any) -> AsyncGenerator[tuple[grpc.aio.Server, Any]]:
+    """A server with one method whose response is a stream, and a stub of it."""
+    async with (
+        started(grpc.unary_stream_rpc_method_handler(method)) as (server, address),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield server, channel.unary_stream("/test.Meetings/Come")
 
 
 @pytest.mark.parametrize("several", [True, False])
@@ -76,6 +87,21 @@ async def test_a_server_that_has_stopped_leaves_nothing_behind() -> None:
     with anyio.fail_after(WAIT_SECONDS):
         while asyncio.all_tasks() - before:
             await anyio.lowlevel.checkpoint()
+
+
+async def test_a_call_that_has_come_when_the_server_begins_to_stop_is_served() -> None:
+    async def greet(request: bytes, context: Any) -> bytes:
+        del context
+        return request
+
+    async with started(grpc.unary_unary_rpc_method_handler(greet)) as (server, address):
+        with grpc.insecure_channel(address) as channel, anyio.fail_after(WAIT_SECONDS):
+            greeting: Any = channel.unary_unary("/test.Meetings/Come")
+            await anyio.to_thread.run_sync(greeting, b"before")
+            call = greeting.future(b"while it stops", timeout=WAIT_SECONDS)
+            time.sleep(0.2)  # noqa: ASYNC251 (nothing else runs meanwhile, so the call waits in grpc's queue)
+            await server.stop(WAIT_SECONDS)
+            assert await anyio.to_thread.run_sync(call.result) == b"while it stops"
 
 
 def test_this_version_of_grpcio_takes_several_calls_at_once() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,11 +14,12 @@ import anyio
 class RunningCall:
     """One call that is under way, in the task that serves it; a `with` block."""
 
-    __slots__ = ("_activity", "_task", "failure", "method")
+    __slots__ = ("_activity", "_task", "_undisturbed", "failure", "method")
 
     def __init__(self, activity: Activity, method: str) -> None:
         self._activity = activity
         self._task: asyncio.Task[Any] | None = None
+        self._undisturbed = False
         self.method = method
         """Its path, such as `/headwater.v1.AnswerService/StreamAnswer`."""
         self.failure: Exception | None = None
@@ -42,7 +45,19 @@ class RunningCall:
         """
         if self.failure is None and self._task is not None:
             self.failure = failure
-            self._task.cancel()
+            if not self._undisturbed:
+                self._task.cancel()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """A part of the block that `end` waits for."""
+        self._undisturbed = True
+        try:
+            yield
+        finally:
+            self._undisturbed = False
+            if self.failure is not None and self._task is not None:
+                self._task.cancel()
 
 
 class Activity:

@@ -101,8 +101,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         async def stream(request: Any, context: Context) -> None:
             with _CallLog(method) as call:
                 try:
-                    with self._activity.call(method):
+                    with self._activity.call(method) as running:
                         async with aclosing(inner(request, context)) as messages:
+                            async for message in messages:
+                                with running.undisturbed():  # grpc sends no status while it sends the headers
+                                    await context.write(message)
+                                break
                             async for message in messages:
                                 await context.write(message)
                 except grpc.aio.InternalError:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self, cast
 
 import grpc
+from anyio.lowlevel import checkpoint_if_cancelled
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
@@ -54,6 +55,9 @@ def _call(channel: grpc.aio.Channel, method: MethodDescriptor, label: str) -> An
     async def call(request: Any, caller: Caller) -> Any:
         try:
             return await unary(request, metadata=_metadata(caller))
+        except asyncio.CancelledError:
+            await checkpoint_if_cancelled()  # grpc raises an error of its own, which no scope of anyio knows
+            raise
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure, service=label) from failure
 
