@@ -71,9 +71,6 @@ class EventParser:
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")  # the rest of a CRLF whose CR has ended its line already
-        if self._is_one_event(piece):
-            self._found = True
-            return [ServerSentEvent(piece[6:-2])]
         events: list[ServerSentEvent] = []
         is_plain = b"\r" not in piece
         begin, more = 0, True
@@ -108,17 +105,6 @@ class EventParser:
             self._found = True
             begin = end + 2
         return begin
-
-    def _is_one_event(self, piece: bytes) -> bool:
-        """Whether a piece is one whole event of one line, as most providers send them; then there is little to do."""
-        return (
-            piece.startswith(b"data: ")
-            and piece.find(b"\n") == len(piece) - 2
-            and piece.endswith(b"\n")
-            and b"\r" not in piece
-            and len(piece) <= self._limit
-            and not (self._line or self._data or self._type)
-        )
 
     def finish(self) -> list[ServerSentEvent]:
         """Nothing, as an event's own empty line ends it and nothing else does.

@@ -11,6 +11,7 @@ from headwater_server.runtime.security import channel_credentials
 from headwater_server.runtime.settings import Settings
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+"""How large a message may be that answers a request; on both sides."""
 GIVE_UP_FACTOR = 1.8
 """How many times as long as it may be silent a peer has to answer when it is asked whether it is alive."""
 _FOR_EVER_MS = 2**31 - 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from headwater_server.runtime.connections import GIVE_UP_FACTOR, keepalive_options
+from headwater_server.runtime.connections import GIVE_UP_FACTOR, MAX_RESPONSE_BYTES, keepalive_options
 from headwater_server.runtime.front_http2 import Http2Server, Limits
 from headwater_server.runtime.security import server_context, server_credentials
 from headwater_server.runtime.settings import Settings, TlsSettings
@@ -18,8 +18,6 @@ from headwater_server.runtime.tolerant_server import make_server
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """Over the 3 MiB of the contract, so that its own rule answers and not the transport; and what the orchestrator asks an
 assistant is such a request with the sources."""
-
-MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 
 LEAST_STREAMS = 1_000
 """How many calls one connection may have at once, at least; further ones wait at their caller."""

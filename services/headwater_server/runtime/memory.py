@@ -27,8 +27,8 @@ _COLLECT_AFTER = 10_000
 def leave_what_is_there() -> None:
     """Keeps the search for cycles away from what a started server has: it stays to the end.
 
-    Otherwise all of it is looked through every now and then, which stops everything for some 80 ms, and more often the
-    more answers begin. What they leave in cycles is little.
+    Otherwise all of it is looked through every now and then, which stops everything meanwhile, and more often the more
+    answers begin. What they leave in cycles is little.
     """
     gc.collect()
     gc.freeze()
