@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater import DataLoss, ProtocolError
+from headwater import DataLoss, ProtocolError, _reader
+from headwater._reader import Reader
+from headwater._reading import Arrival
+from headwater._resuming import Deadline, Resumption
 from headwater._transcript import Transcript
 from headwater.v1 import answer_pb2, source_pb2
 
 NAME = "answers/1"
+WAIT_SECONDS = 20
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 
 
@@ -164,3 +171,74 @@ def test_a_failure_is_never_an_event() -> None:
     failed = answer_pb2.Answer(name=NAME, state=answer_pb2.ANSWER_STATE_FAILED, last_sequence=2)
     with pytest.raises(ProtocolError, match="a failure is a status"):
         transcript.accept(chunk(sequence=2, answer=failed))
+
+
+@given(streams(), st.integers(min_value=0))
+def test_any_call_may_begin_with_a_snapshot_and_none_may_go_on_with_one(
+    chunks: list[answer_pb2.AnswerChunk], number: int
+) -> None:
+    final = chunks[-1].answer
+    snapshot = chunk(snapshot=final)
+    snapshot.sequence = snapshot.snapshot.last_sequence = final.last_sequence - 1
+    transcript = play([snapshot, chunks[-1]])
+    assert transcript.final == final
+    assert transcript.text == final.text
+    chunks.insert(1 + number % (len(chunks) - 1), snapshot)
+    with pytest.raises(ProtocolError):
+        play(chunks)
+
+
+class SlowToEnd:
+    """A call whose status comes when it is let."""
+
+    def __init__(self, chunks: list[answer_pb2.AnswerChunk]) -> None:
+        self._chunks = chunks
+        self.may_end = threading.Event()
+
+    def __iter__(self) -> Iterator[answer_pb2.AnswerChunk]:
+        yield from self._chunks
+        assert self.may_end.wait(WAIT_SECONDS)
+
+    def cancel(self) -> None:
+        """Does nothing: it ends by itself."""
+
+
+def test_a_reader_that_is_interrupted_before_the_status_has_the_end_when_it_reads_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "The leave lapses."
+    chunks = [
+        chunk(started=answer_pb2.AnswerStarted(answer=NAME)),
+        chunk(retrieved=answer_pb2.SourcesRetrieved(statistics=source_pb2.RetrievalStatistics())),
+        chunk(text=answer_pb2.TextDelta(text=text)),
+        chunk(
+            answer=answer_pb2.Answer(
+                name=NAME,
+                state=answer_pb2.ANSWER_STATE_SUCCEEDED,
+                finish_reason=answer_pb2.FINISH_REASON_STOP,
+                text=text,
+                text_crc32c=google_crc32c.value(text.encode()),
+                last_sequence=4,
+            )
+        ),
+    ]
+    for number, each in enumerate(chunks, start=1):
+        each.sequence = number
+    call = SlowToEnd(chunks)
+    resumption = Resumption(enabled=True, deadline=Deadline(None))
+    reader = Reader(lambda _: call, Transcript("id"), resumption=resumption, target="here")
+    assert [reader.read() for _ in chunks[:-1]] == chunks[:-1]
+
+    take = _reader._Arrivals.take
+
+    def interrupted(arrivals: _reader._Arrivals, limit: float | None = None) -> Arrival:
+        if limit is not None:  # the wait for the status has one
+            raise KeyboardInterrupt
+        return take(arrivals, limit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_reader._Arrivals, "take", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.read()
+    call.may_end.set()
+    assert reader.read() == chunks[-1]

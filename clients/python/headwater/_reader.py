@@ -53,6 +53,7 @@ class Reader:
         self._resumption = resumption
         self._target = target
         self._arrivals = _Arrivals(open_call(transcript))
+        self._terminal: answer_pb2.AnswerChunk | None = None
         self._cancelled = threading.Event()
 
     def read(self) -> answer_pb2.AnswerChunk:
@@ -65,8 +66,9 @@ class Reader:
         """
         while True:
             try:
-                chunk = take_chunk(self._arrivals.take(), self._transcript, target=self._target)
+                chunk = self._terminal or take_chunk(self._arrivals.take(), self._transcript, target=self._target)
                 if self._transcript.final is not None:
+                    self._terminal = chunk  # for who is interrupted while the status is on its way, and reads on
                     take_end(self._arrivals.take(STATUS_LIMIT), self._transcript)
             except TimeoutError:
                 self._arrivals.cancel()

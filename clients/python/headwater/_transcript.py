@@ -16,8 +16,7 @@ class Transcript:
     """The events of one answer, in order.
 
     `accept` verifies each chunk before it becomes part of the transcript; the first violation raises `ProtocolError`,
-    and after
-    that the transcript must not be used further. It does no I/O and knows nothing of gRPC.
+    and after that the transcript must not be used further. It does no I/O and knows nothing of gRPC.
 
     Attributes:
         request_id: The request_id that the answer was asked with.
@@ -43,7 +42,7 @@ class Transcript:
         self.final: answer_pb2.Answer | None = None
         self._text = bytearray()
         self._evidence = 0
-        self._resumed = False  # the next message may be a snapshot
+        self._call_begins = True  # the next message may be a snapshot
 
     @property
     def text(self) -> str:
@@ -57,7 +56,7 @@ class Transcript:
 
     def resumed(self) -> None:
         """Notes that the stream goes on over another call, which may begin with a snapshot."""
-        self._resumed = True
+        self._call_begins = True
 
     def accept(self, chunk: answer_pb2.AnswerChunk) -> answer_pb2.AnswerChunk:
         """Takes the next message of the stream.
@@ -71,11 +70,11 @@ class Transcript:
         if self.final is not None:
             raise self.violation("an event came after the terminal message")
         kind = chunk.WhichOneof("event")
-        if kind == "snapshot" and self._resumed:
-            self._resumed = False
+        if kind == "snapshot" and self._call_begins:
+            self._call_begins = False
             return self._adopt(chunk)
         self._accept(kind, chunk)
-        self._resumed = False
+        self._call_begins = False
         return chunk
 
     def _accept(self, kind: str | None, chunk: answer_pb2.AnswerChunk) -> None:
@@ -84,7 +83,7 @@ class Transcript:
                 raise self.violation(f"a heartbeat after event {self.last_sequence} has the sequence {chunk.sequence}")
             return
         if kind == "snapshot":
-            raise self.violation("a snapshot came in a stream that was not resumed")
+            raise self.violation("a snapshot came after the beginning of a call")
         if chunk.sequence != self.last_sequence + 1:
             raise self.violation(f"event {chunk.sequence} came after event {self.last_sequence}")
         self._accept_event(kind, chunk)

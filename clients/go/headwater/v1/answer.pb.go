@@ -462,7 +462,7 @@ type AnswerChunk_Heartbeat struct {
 }
 
 type AnswerChunk_Snapshot struct {
-	// The answer so far. Only after a resume, only first.
+	// The answer so far. Only first, where an answer is asked for that has begun: by a resume, or by its request_id.
 	Snapshot *Answer `protobuf:"bytes,8,opt,name=snapshot,proto3,oneof"`
 }
 

@@ -215,7 +215,7 @@ class AnswerChunk(google.protobuf.message.Message):
 
     @property
     def snapshot(self) -> global___Answer:
-        """The answer so far. Only after a resume, only first."""
+        """The answer so far. Only first, where an answer is asked for that has begun: by a resume, or by its request_id."""
 
     @property
     def answer(self) -> global___Answer:

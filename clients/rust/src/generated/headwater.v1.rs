@@ -481,7 +481,7 @@ pub mod answer_chunk {
         /// Nothing new, still alive.
         #[prost(message, tag = "7")]
         Heartbeat(super::Heartbeat),
-        /// The answer so far. Only after a resume, only first.
+        /// The answer so far. Only first, where an answer is asked for that has begun: by a resume, or by its request_id.
         #[prost(message, tag = "8")]
         Snapshot(::prost::alloc::boxed::Box<super::Answer>),
         /// The terminal message: once, last.
