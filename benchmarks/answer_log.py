@@ -146,7 +146,7 @@ async def compare_resuming(rounds: int) -> None:
             events = 0
             for _ in range(rounds * 4):
                 before = time.process_time()
-                events = len([chunk.SerializeToString() async for chunk in replay(log, record, after=after)])
+                events = len([chunk.SerializeToString() async for chunk in replay(record, after=after, answer_log=log)])
                 seconds.append(time.process_time() - before)
             cpu = median(seconds)
             print(f"| {title} | {events:,} | {cpu * 1e3:.1f} | {cpu / events * 1e6:.1f} |")

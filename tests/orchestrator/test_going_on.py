@@ -26,8 +26,9 @@ from headwater.v1.assistant_service_pb2 import StreamGenerateRequest
 from headwater_server.assistant.config import AssistantConfig
 from headwater_server.assistant.service import open_assistants
 from headwater_server.errors import InvalidRequest, Reason, RecordedFailure, ServiceError
+from headwater_server.orchestrator import recovery
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
-from headwater_server.orchestrator.answer_log.protocol import AnswerLog, NewAnswer
+from headwater_server.orchestrator.answer_log.protocol import AnswerLog, LogUnavailable, NewAnswer
 from headwater_server.orchestrator.config import OrchestratorConfig
 from headwater_server.orchestrator.recovery import MAX_OWNERS
 from headwater_server.orchestrator.service import Orchestrator, open_orchestrator
@@ -405,14 +406,38 @@ async def test_of_more_answers_than_may_run_the_others_wait_for_room() -> None:
     assert max(begun) == 2
 
 
-async def test_a_log_that_cannot_be_read_for_one_answer_stops_no_other() -> None:
+async def test_an_answer_of_which_the_log_cannot_be_read_is_lost_and_stops_no_other() -> None:
     log = await left_behind([AnswerChunk(sequence=7, text=answer_pb2.TextDelta(text="?"))], name="answers/torn")
     log = await left_behind([], log=log)
     async with Services(going_on()).orchestrator(answer_log=log) as orchestrator:
         assert (await resumed(orchestrator))[-1].answer.text == "".join(WORDS)
-        with pytest.raises(ServiceError) as raised:
+        with pytest.raises(RecordedFailure, match="cannot be read"):
             await resumed(orchestrator, "answers/torn")
-        assert raised.value.reason is Reason.SERVER_DRAINING
+
+
+RUNNING = answer_pb2.ANSWER_STATE_RUNNING
+
+
+class OnceUnavailable(MemoryAnswerLog):
+    """A log that cannot be used when an answer is claimed for the first time."""
+
+    claims = 0
+
+    async def claim(self, name: str) -> Any:
+        self.claims += 1
+        if self.claims == 1:
+            raise LogUnavailable("database is locked")
+        return await super().claim(name)
+
+
+async def test_an_answer_is_taken_over_when_the_log_can_be_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_FULL_PAUSE", 0.01)
+    log = await left_behind([], log=OnceUnavailable())
+    async with Services(going_on()).orchestrator(answer_log=log) as orchestrator:
+        with anyio.fail_after(WAIT_SECONDS):
+            while (await orchestrator.get_answer(GetAnswerRequest(name=NAME), ME)).state == RUNNING:  # noqa: ASYNC110 (nothing tells)
+                await anyio.sleep(0.01)
+        assert assert_rules(await resumed(orchestrator)).text == "".join(WORDS)
 
 
 QUESTION = "How many hours of annual leave can I carry over?"

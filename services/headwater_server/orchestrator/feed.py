@@ -70,11 +70,6 @@ class Feed:
         return self._published
 
     @property
-    def behind(self) -> bool:
-        """Whether something is numbered that readers cannot have yet; a `flush` then either waits or logs it."""
-        return bool(self._numbered)
-
-    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended
@@ -179,6 +174,16 @@ class Feed:
             await self._journal.append(self._numbered)
         finally:
             self._end_flushing()
+
+    async def flush_all(self) -> None:
+        """Flushes until readers can have all that is numbered.
+
+        Raises:
+            Fenced: The answer has another owner by now.
+        """
+        await self.flush()
+        while self._numbered:  # more was numbered while that was logged
+            await self.flush()
 
     async def conclude(self, ending: answer_pb2.Answer) -> answer_pb2.Answer:
         """Logs the terminal message and seals the answer, and only then hands the message out.

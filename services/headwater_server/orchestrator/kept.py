@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from google.protobuf.message import DecodeError
 
 from headwater.v1 import answer_pb2
@@ -79,7 +81,7 @@ class KeptAnswers:
         """The caller's answer of this name as it stands, if it runs, here or where the log is shared."""
         run = self._registry.find(caller, name)
         if run is not None:
-            return current(run)
+            return await self.standing(run)
         record = await self._log.find(name)
         if record is None or record.ending or record.tenant != caller.tenant:
             return None
@@ -87,6 +89,9 @@ class KeptAnswers:
 
     async def standing(self, found: Found) -> answer_pb2.Answer:
         """An answer as it stands; of one that runs elsewhere what is logged, and where that fails, what was asked."""
+        if isinstance(found, AnswerRun):
+            with suppress(AnswerLogError):  # where the log cannot be used, the answer's own end will say so
+                await found.feed.flush_all()  # what is not logged may never have been said
         if isinstance(found, AnswerRun | TurnAnswer) or found.ending:
             return current(found)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from headwater.v1 import answer_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
@@ -12,6 +12,7 @@ from headwater_server.orchestrator.answer_log.protocol import (
     AnswerLogError,
     AnswerRecord,
     AnswerUnknown,
+    Entry,
     EventsLost,
     Fenced,
 )
@@ -64,9 +65,7 @@ async def follow(
 
 async def _snapshot_so_far(run: AnswerRun) -> AnswerChunk:
     """All that is logged of an answer that runs, but its terminal message, which always comes by itself."""
-    await run.feed.flush()
-    while run.feed.behind:  # more was numbered while that was logged
-        await run.feed.flush()
+    await run.feed.flush_all()
     snapshot = run.transcript.answer_so_far()
     if run.transcript.terminal is not None:
         snapshot.last_sequence -= 1
@@ -101,37 +100,41 @@ def _terminal_again(run: AnswerRun, after: int) -> AnswerChunk:
     return AnswerChunk(sequence=terminal.last_sequence, answer=terminal)
 
 
-async def replay(answer_log: AnswerLog, record: AnswerRecord, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
+async def replay(
+    record: AnswerRecord, *, after: int | None, answer_log: AnswerLog | None
+) -> AsyncGenerator[AnswerChunk]:
     """The events of an answer that has ended.
 
     Args:
-        answer_log: The log.
-        record: The answer, sealed.
-        after: The sequence that the reader has; None for a snapshot first.
+        record: The answer, with its ending.
+        after: The sequence that the reader has; None for a snapshot first. There is one too where the events after it
+            cannot be read.
+        answer_log: Where its events are; None where they are not kept any more.
 
     Raises:
         RecordedFailure: The answer's failure, after its events.
-        OutOfRange: The reader claims to have more than there is.
+        OutOfRange: The reader claims to have more than there is; or what follows the events that it has got cannot be
+            read, and it has to come back for a snapshot.
         ResourceNotFound: The answer was forgotten meanwhile.
         ServiceError: The log cannot be read now.
     """
     ending = answer_pb2.Answer.FromString(record.ending)
     failed = ending.state == answer_pb2.ANSWER_STATE_FAILED
+    snapshot = _snapshot(ending, failed=failed)
     if after is None:
-        yield _snapshot(ending, failed=failed)
-        after = record.last_sequence if failed else record.last_sequence - 1
-    elif after > record.last_sequence:
+        yield snapshot
+        after = snapshot.sequence
+    elif after > record.last_sequence and (record.last_sequence or not failed):  # of one that was lost, nobody knows
         raise OutOfRange(f"{record.name} has {record.last_sequence} events: there is nothing after {after}")
-    while after < record.last_sequence:
+    begin = after
+    while after < snapshot.sequence:
         try:
-            entries = await answer_log.read(record.name, after=after)
-        except AnswerUnknown as error:
-            raise ResourceNotFound(record.name) from error
-        except EventsLost:
-            yield _snapshot(ending, failed=failed)
+            entries = await _entries(answer_log, record.name, after=after)
+        except EventsLost as error:
+            if after > begin:
+                raise OutOfRange(f"what {record.name} said after {after} cannot be read: ask for a snapshot") from error
+            yield snapshot
             break
-        except AnswerLogError as error:
-            raise unreadable(record.name) from error
         for entry in entries:
             chunk = AnswerChunk.FromString(entry.event)
             yield chunk
@@ -143,27 +146,24 @@ async def replay(answer_log: AnswerLog, record: AnswerRecord, *, after: int | No
     yield AnswerChunk(sequence=record.last_sequence, answer=ending)
 
 
-async def recite(record: AnswerRecord, *, after: int | None) -> AsyncGenerator[AnswerChunk]:
-    """What there is of an answer that has ended, and whose events are not kept any more: a snapshot, and its end.
-
-    Args:
-        record: The answer, with its ending.
-        after: The sequence that the reader has; None, or less than there are, for a snapshot first.
+async def _entries(answer_log: AnswerLog | None, name: str, *, after: int) -> Sequence[Entry]:
+    """The next events of an answer.
 
     Raises:
-        RecordedFailure: The answer's failure, after the snapshot.
-        OutOfRange: The reader claims to have more than there is.
+        EventsLost: They cannot be read any more.
+        ResourceNotFound: The answer was forgotten meanwhile.
+        ServiceError: The log cannot be read now.
     """
-    ending = answer_pb2.Answer.FromString(record.ending)
-    failed = ending.state == answer_pb2.ANSWER_STATE_FAILED
-    snapshot = _snapshot(ending, failed=failed)
-    if after is not None and after > record.last_sequence:
-        raise OutOfRange(f"{record.name} has {record.last_sequence} events: there is nothing after {after}")
-    if after is None or after < snapshot.sequence:
-        yield snapshot
-    if failed:
-        raise RecordedFailure(ending.error)
-    yield AnswerChunk(sequence=record.last_sequence, answer=ending)
+    if answer_log is None:
+        raise EventsLost(name)
+    try:
+        return await answer_log.read(name, after=after)
+    except EventsLost:
+        raise
+    except AnswerUnknown as error:
+        raise ResourceNotFound(name) from error
+    except AnswerLogError as error:
+        raise unreadable(name) from error
 
 
 def _snapshot(ending: answer_pb2.Answer, *, failed: bool) -> AnswerChunk:

@@ -18,7 +18,9 @@ from headwater_server.orchestrator.answer_log.protocol import (
     AnswerLogError,
     AnswerRecord,
     AnswerWriter,
+    EventsLost,
     LogFull,
+    LogUnavailable,
 )
 from headwater_server.orchestrator.beginning import Beginning
 from headwater_server.orchestrator.chats.conversation import Conversation
@@ -31,7 +33,7 @@ from headwater_server.orchestrator.registry import Opening, Registry
 from headwater_server.orchestrator.run import AnswerRun
 from headwater_server.orchestrator.terms import terms_of
 from headwater_server.orchestrator.timing import Clock
-from headwater_server.orchestrator.transcript import Transcript
+from headwater_server.orchestrator.transcript import RuleBrokenError, Transcript, header_of
 
 log = structlog.get_logger("headwater.answers")
 
@@ -125,7 +127,7 @@ class Recovery:
             except (AnswerLogError, ServiceError) as error:
                 log.warning("answer.unrecovered", answer=record.name, error=str(error))  # it is left for the next time
                 opening.existing = record
-                if isinstance(error, LogFull | ServiceError):
+                if isinstance(error, LogFull | LogUnavailable | ServiceError):
                     self._tasks.start_soon(self._follow_later, [record])
                 return
             except Exception:
@@ -151,8 +153,13 @@ class Recovery:
                 await self._conversations.find(opening.caller, record.name)
             writer = await self._log.claim(record.name)
             try:
-                transcript = await logged_transcript(self._log, record, opening.request)
-                lost = self._lost(transcript, opening.request, owners=writer.epoch)
+                try:
+                    transcript = await logged_transcript(self._log, record, opening.request)
+                    lost = self._lost(transcript, opening.request, owners=writer.epoch)
+                except (EventsLost, DecodeError, RuleBrokenError):
+                    log.exception("answer.unreadable", answer=record.name)
+                    transcript = Transcript(header_of(record.name, opening.request, created=record.created))
+                    lost = "what was said cannot be read"
                 if _request_of(record) is None:
                     lost = "what was asked cannot be read"
                 conversation: Conversation | None = None

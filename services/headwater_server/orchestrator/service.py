@@ -26,7 +26,7 @@ from headwater_server.orchestrator.failures import DescribeFailure, draining, el
 from headwater_server.orchestrator.kept import Found, KeptAnswers, current
 from headwater_server.orchestrator.pressure import Pressure
 from headwater_server.orchestrator.provided import check_provided
-from headwater_server.orchestrator.reading import follow, recite, replay
+from headwater_server.orchestrator.reading import follow, replay
 from headwater_server.orchestrator.recovery import Recovery
 from headwater_server.orchestrator.registry import Registry
 from headwater_server.orchestrator.run import AnswerRun
@@ -189,9 +189,9 @@ class Orchestrator:
         elif self._is_elsewhere(found):
             await self._cancelled(found, caller)
         _require_here(found)
-        await self._log.delete(request.name)
         if found.request.chat if isinstance(found, AnswerRun) else found.chat:
-            await self._conversations.forget(request.name)
+            await self._conversations.forget(request.name)  # first: where that fails, the log still knows of it
+        await self._log.delete(request.name)
         return Empty()
 
     async def _stop(self, caller: Caller, name: str) -> None:
@@ -229,9 +229,7 @@ class Orchestrator:
                 found, after=after, heartbeat=self._config.heartbeat, left=lambda: self._beginning.left(found)
             )
         _require_ended(found)
-        if isinstance(found, TurnAnswer):
-            return recite(found, after=after)
-        return replay(self._log, found, after=after)
+        return replay(found, after=after, answer_log=None if isinstance(found, TurnAnswer) else self._log)
 
 
 @asynccontextmanager

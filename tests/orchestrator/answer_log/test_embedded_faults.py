@@ -18,6 +18,7 @@ from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog,
 from headwater_server.orchestrator.answer_log.files import AnswerFile, read_frames
 from headwater_server.orchestrator.answer_log.frames import MAGIC, MAX_EVENT
 from headwater_server.orchestrator.answer_log.protocol import EventsLost, Fenced, LogFull, LogUnavailable, NewAnswer
+from headwater_server.orchestrator.answer_log.table import AnswerTable
 from tests.orchestrator.answer_log.conformance import FAILED, SUCCEEDED, logged, new_answer, new_tenant
 from tests.orchestrator.full_disk import file_size_limit
 
@@ -42,6 +43,39 @@ async def test_everything_is_there_again_after_a_restart(tmp_path: Path) -> None
         assert (taken.epoch, taken.last_sequence) == (2, 1)
         await taken.append([b"whole"])
         assert await logged(answer_log, running.name) == [b"half", b"whole"]
+
+
+async def test_a_file_that_a_loss_of_power_left_empty_is_put_aside_and_its_answer_can_be_ended(tmp_path: Path) -> None:
+    answer = new_answer()
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        await (await answer_log.begin(answer)).append([b"event"])
+    (file,) = answer_files(tmp_path)
+    file.write_bytes(bytes(len(file.read_bytes())))
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        taken = await answer_log.claim(answer.name)
+        assert (taken.epoch, taken.last_sequence) == (2, 0)
+        await taken.seal(b"lost", state=FAILED, expires=None)
+        assert await logged(answer_log, answer.name) == []
+        assert (damaged := file.with_suffix(".damaged")).exists()
+        await answer_log.delete(answer.name)
+        assert not damaged.exists(), "nothing is left of it"
+
+
+async def test_an_answer_that_finds_no_room_at_its_beginning_does_not_hold_its_request_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise LogFull("no room")
+
+    answer = new_answer(request_id="5d5b1a90-0000-4000-8000-000000000000")
+    async with EmbeddedAnswerLog.open(tmp_path) as answer_log:
+        with monkeypatch.context() as patched:
+            patched.setattr(AnswerFile, "create", full)
+            patched.setattr(AnswerTable, "delete", full)
+            with pytest.raises(LogFull):
+                await answer_log.begin(answer)
+        assert await answer_log.find_request(answer.tenant, answer.request_id) is None
+        await answer_log.begin(new_answer(tenant=answer.tenant, request_id=answer.request_id))
 
 
 def write_until_killed(folder: str, name: str, acknowledged: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -18,7 +19,8 @@ import pytest
 
 from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog, Retention
 from headwater_server.orchestrator.answer_log.owners import Owners
-from headwater_server.orchestrator.answer_log.protocol import Fenced, RequestIdTaken
+from headwater_server.orchestrator.answer_log.protocol import AnswerRecord, Fenced, LogUnavailable, RequestIdTaken
+from headwater_server.orchestrator.answer_log.table import AnswerTable
 from tests.orchestrator.answer_log.conformance import SUCCEEDED, logged, new_answer
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +32,45 @@ with Owners.joined(pathlib.Path(sys.argv[1]), target="unix:/nowhere") as owners:
     print(owners.me, owners.leads(), flush=True)
     time.sleep(600)
 """
+
+
+def test_who_cannot_tell_takes_nobody_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Owners.joined(tmp_path, target="a") as other, Owners.joined(tmp_path, target="b") as mine:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", exhausted)
+            assert mine.is_alive(other.me)
+            assert mine.dead() == set()
+            patched.setattr(os, "listdir", exhausted)
+            with pytest.raises(LogUnavailable):
+                mine.living()
+        assert mine.living() == {mine.me, other.me}
+    assert not other.is_alive("nobody")
+
+
+async def test_answers_of_several_that_died_are_inherited_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [new_answer(), new_answer()]
+    for answer in answers:
+        async with sharing(tmp_path) as (answer_log, _):
+            await (await answer_log.begin(answer)).append([b"event"])
+    inherit, calls = AnswerTable.inherit, 0
+
+    def fails_once(table: AnswerTable, owner: str, *, heir: str) -> list[AnswerRecord]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise LogUnavailable("database is locked")
+        return inherit(table, owner, heir=heir)
+
+    monkeypatch.setattr(AnswerTable, "inherit", fails_once)
+    async with sharing(tmp_path) as (answer_log, _):
+        with pytest.raises(LogUnavailable):
+            await answer_log.orphans()
+        assert {record.name for record in await answer_log.orphans()} == {answer.name for answer in answers}
 
 
 @asynccontextmanager

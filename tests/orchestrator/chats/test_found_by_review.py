@@ -13,6 +13,7 @@ from headwater.v1.answer_pb2 import AnswerChunk
 from headwater.v1.answer_service_pb2 import (
     DISCONNECT_POLICY_CONTINUE,
     CancelAnswerRequest,
+    DeleteAnswerRequest,
     GetAnswerRequest,
     ListAnswersRequest,
     ResumeAnswerRequest,
@@ -295,3 +296,28 @@ async def test_the_store_of_chats_is_not_opened_to_look_for_an_answer_that_nobod
             await orchestrator.get_answer(GetAnswerRequest(name="answers/none"), ME)
         with pytest.raises(ResourceNotFound):
             await orchestrator.cancel_answer(CancelAnswerRequest(request_id=REQUEST_ID), ME)
+
+
+async def test_an_answer_that_is_deleted_before_its_turn_is_settled_stays_deleted(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "_SETTLE_SECONDS", 0.01)
+    store: list[ChatStore] = []
+
+    async def opened() -> ChatStore:
+        store.append(await database.open())
+        return store[0]
+
+    async with Services(echoing).orchestrator(open_chats=opened) as orchestrator:
+        chat = await new_chat(orchestrator)
+        await ask(orchestrator, chat, "q0")
+        with monkeypatch.context() as patched:
+            patched.setattr(store[0], "settle", broken)
+            name = (await ask(orchestrator, chat, "q1")).name
+            with pytest.raises(ServiceError) as refused:
+                await orchestrator.delete_answer(DeleteAnswerRequest(name=name), ME)
+            assert refused.value.reason is Reason.PROVIDER_UNAVAILABLE, "what cannot be done is not said to be done"
+        await orchestrator.delete_answer(DeleteAnswerRequest(name=name), ME)
+        with pytest.raises(ResourceNotFound):
+            await orchestrator.get_answer(GetAnswerRequest(name=name), ME)
+        assert [turn.answer.text for turn in await turns_of(orchestrator, chat)][1:] == [""]

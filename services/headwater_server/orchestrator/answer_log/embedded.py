@@ -116,8 +116,9 @@ class EmbeddedAnswerLog:
             try:
                 return AnswerFile.create(path, epoch=1)
             except BaseException:
-                with suppress(AnswerLogError):
-                    self._table.delete(answer.name)
+                self._forgotten.add(answer.name)
+                with suppress(AnswerLogError):  # it is tried again later
+                    self._drop([answer.name])
                 raise
 
         def record() -> AnswerFile:
@@ -277,7 +278,8 @@ class EmbeddedAnswerLog:
         if owners is None:
             return self._table.running()
         dead = [owner for owner in self._table.owners() if not owners.is_alive(owner)]
-        return [record for owner in dead for record in self._table.inherit(owner, heir=self._me)]
+        with self._table.transaction():  # who inherits from one and not from another would not know of the first's
+            return [record for owner in dead for record in self._table.inherit(owner, heir=self._me)]
 
     def _insert(self, answer: NewAnswer) -> None:
         try:

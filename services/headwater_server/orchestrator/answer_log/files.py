@@ -20,7 +20,6 @@ from headwater_server.orchestrator.answer_log.frames import (
 from headwater_server.orchestrator.answer_log.protocol import Entry, EventsLost, Fenced, LogFull, LogUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_READ_BYTES = 1024 * 1024
 
 
 class AnswerFile:
@@ -68,14 +67,19 @@ class AnswerFile:
     def take_over(cls, path: Path, *, epoch: int) -> AnswerFile:
         """Takes the file of an answer from an earlier owner, whose writes from now on are refused.
 
-        What follows the last whole event is dropped. A file that was never made is made.
+        What follows the last whole event is dropped. A file that was never made is made; one that is none, such as a
+        loss of power may leave, is put aside.
         """
         taken = path.with_suffix(".taken")
         with translated_errors():
             # A take-over that was cut off may have left its copy, which nobody has written to if the original is there.
             if not taken.exists() and path.exists():
                 path.rename(taken)
-            frames = list(read_frames(taken)) if taken.exists() else []
+            try:
+                frames = list(read_frames(taken)) if taken.exists() else []
+            except EventsLost:
+                taken.rename(path.with_suffix(".damaged"))
+                frames = []
             file = cls._write_new(path, [(frame.entry, frame.epoch) for frame in frames], epoch=epoch)
             taken.unlink(missing_ok=True)
         return file
@@ -176,7 +180,7 @@ def read_frames(path: Path, *, after: int = 0, max_bytes: int | None = None) -> 
 
 def remove(path: Path) -> None:
     """Removes an answer's file and what a take-over may have left; one that is not there is no error."""
-    for suffix in (".log", ".taken", ".partial"):
+    for suffix in (".log", ".taken", ".partial", ".damaged"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 

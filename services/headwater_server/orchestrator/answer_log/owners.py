@@ -63,11 +63,19 @@ class Owners:
         return owner == self.me or _is_locked(self._path(owner))
 
     def living(self) -> set[str]:
-        """All that live, this one among them."""
+        """All that live, this one among them.
+
+        Raises:
+            LogUnavailable: The folder cannot be read.
+        """
         return {owner for owner in self._known() if self.is_alive(owner)} | {self.me}
 
     def dead(self) -> set[str]:
-        """Those that have died and were not forgotten yet."""
+        """Those that have died and were not forgotten yet.
+
+        Raises:
+            LogUnavailable: The folder cannot be read.
+        """
         return {owner for owner in self._known() if not self.is_alive(owner)}
 
     def target(self, owner: str) -> str:
@@ -104,9 +112,8 @@ class Owners:
             os.close(descriptor)
 
     def _known(self) -> list[str]:
-        with suppress(OSError):
-            return [path.stem for path in self._folder.glob(f"*{_SUFFIX}")]
-        return []
+        with translated_errors():
+            return [path.stem for path in self._folder.iterdir() if path.suffix == _SUFFIX]
 
     def _path(self, owner: str) -> Path:
         return self._folder / f"{owner}{_SUFFIX}"
@@ -143,14 +150,20 @@ def _lock(path: Path, *, wait: bool) -> int:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock of a file. The look itself takes a shared one, which keeps no other look out."""
+    """Whether somebody holds the lock of a file. The look itself takes a shared one, which keeps no other look out.
+
+    Where nobody can tell, as in a process that has no descriptor left, somebody does: who lives must not be taken for
+    dead.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return True
     finally:
         os.close(descriptor)

@@ -243,6 +243,7 @@ class Conversations:
         if self._open_store is not None:
             store = await self.store()
             with failures.translated():
+                await self._settling.release(store, answer)  # or its turn would have the text again later
                 await store.forget_answer(answer)
 
     async def release(self, answer: str) -> None:
