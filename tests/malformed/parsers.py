@@ -33,6 +33,8 @@ from tests.outgoing.plain_sse import PARTS, reference
 
 Chance = random.Random
 
+_MOST = 2**31 - 1
+"""The largest sequence there can be."""
 _PROVIDERS_FAULT = {reason for reason in Reason if reason.value.startswith("PROVIDER_")} | {Reason.CONTEXT_TOO_LARGE}
 
 
@@ -158,7 +160,8 @@ def hostile_answer_chunks(chance: Chance, _: Path) -> None:
         for _each in range(3):
             chunk = made(AnswerChunk.DESCRIPTOR, chance)
             assert isinstance(chunk, AnswerChunk)
-            chunk.sequence = chance.choice((chunk.sequence, transcript.last_sequence + 1))
+            following = min(transcript.last_sequence + 1, _MOST)
+            chunk.sequence = chance.choice((chunk.sequence, following))
             transcript.accept(chunk)
         raise transcript.lost_data()
 
