@@ -11,6 +11,7 @@ import grpc
 
 from headwater_server.runtime.connections import GIVE_UP_FACTOR, MAX_RESPONSE_BYTES, keepalive_options
 from headwater_server.runtime.front_http2 import Http2Server, Limits
+from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES
 from headwater_server.runtime.security import server_context, server_credentials
 from headwater_server.runtime.settings import Settings, TlsSettings
 from headwater_server.runtime.tolerant_server import make_server
@@ -28,7 +29,7 @@ HANDSHAKE_SECONDS = 20
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
-    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     # Clients may ask as often as they like whether we are alive: by default gRPC hangs up on those that do.
     ("grpc.http2.min_ping_interval_without_data_ms", 100),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),

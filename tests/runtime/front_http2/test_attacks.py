@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
 import pytest
 
 from headwater_server.runtime.front_http2 import Limits
@@ -65,6 +66,65 @@ async def test_a_flood_ends_its_own_connection(flood: bytes) -> None:
     ):
         await connection.send(flood)
         await connection.until_closed()
+
+
+def _blocks(block: bytes, *, end: bool = True, last: int = 2 * COUNT) -> bytes:
+    """Many large blocks of headers, each on a stream of its own, unless `last` is the last one."""
+    streams = (min(1 + 2 * number, last) for number in range(400))
+    return b"".join(b"".join(frames.header_frames(block, stream=stream, end=end)) for stream in streams)
+
+
+LARGE = frames.literal(b"x-large", bytes(60_000))
+"""Of a block that is read, but is more than a call may have."""
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [_blocks(LARGE), _blocks(BLOCK + LARGE, last=1), _blocks(BLOCK + LARGE, end=False, last=1)],
+    ids=["malformed", "trailers", "late headers"],
+)
+async def test_large_headers_are_paid_for_whatever_becomes_of_them(flood: bytes) -> None:
+    async with (
+        answering(Services()) as (_, address),
+        frames.connected(address) as connection,
+        asyncio.timeout(WAIT_SECONDS),
+    ):
+        await connection.send(flood)
+        await connection.until_closed()
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (BLOCK + b"\x02\0" * 3_000 + frames.literal(b"a", bytes(900_000)), b"headers without an end"),
+        (BLOCK + b"\x02\0" * 3_000, b"headers that are far too large"),
+        (b"\x20" * 60_000 + BLOCK, b"a table that changes its size without end"),
+    ],
+    ids=["long", "of many fields", "of table sizes"],
+)
+async def test_a_block_that_would_take_long_to_decode_ends_its_connection(block: bytes, words: bytes) -> None:
+    async with (
+        answering(Services()) as (_, address),
+        frames.connected(address) as connection,
+        asyncio.timeout(WAIT_SECONDS),
+    ):
+        await connection.send(*frames.header_frames(block, stream=1, end=True))
+        await connection.until_closed()
+        assert connection.heard.goaway == words
+
+
+@pytest.mark.parametrize("size", [20_000, 500_000])
+async def test_headers_that_are_too_large_for_a_call_end_it_and_no_other(size: int) -> None:
+    block = BLOCK + frames.literal(b"x-large", b"x" * size)
+    async with (
+        answering(Services()) as (_, address),
+        frames.connected(address) as connection,
+        asyncio.timeout(WAIT_SECONDS),
+    ):
+        await connection.send(*frames.header_frames(block, stream=1, end=True))
+        await connection.until_ended(1)
+        assert connection.heard.status(1) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert not connection.heard.closed
 
 
 async def test_odd_frames_end_their_own_call_or_connection_and_no_other() -> None:

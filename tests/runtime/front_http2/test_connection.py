@@ -326,6 +326,9 @@ class Reader:
     def gone(self, stream: int) -> None:
         del stream
 
+    def forgotten(self, stream: int) -> None:
+        del stream
+
 
 def test_the_window_of_a_stream_that_is_read_grows_within_bounds_and_of_no_other() -> None:
     reading, resting = Reader(reads=True), Reader(reads=False)

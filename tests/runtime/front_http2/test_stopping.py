@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
-from headwater_server.runtime.front_http2 import Http2Server
+from headwater_server.runtime.front_http2 import Http2Server, transport
+from headwater_server.runtime.front_http2.frames import FrameReader
 from tests.malformed import frames
 from tests.runtime.front_http2.serving import WAIT_SECONDS, echo, method, started
 from tests.runtime.serving import connected
@@ -79,6 +83,98 @@ async def test_a_connection_is_told_and_closed_when_nothing_runs() -> None:
         await server.stop(WAIT_SECONDS)
         await connection.until_closed()
     assert connection.heard.goaway == b""
+
+
+class Pieces:
+    """A handler of a large answer, and whether it has said all of it."""
+
+    def __init__(self, count: int) -> None:
+        self.said = asyncio.Event()
+        self.size = count * (64 * 1024 + 5)
+        self._count = count
+
+    async def __call__(self, _: bytes, context: Any) -> None:
+        for number in range(self._count):
+            del number
+            await context.write(bytes(64 * 1024))
+        self.said.set()
+
+
+class SlowReader:
+    """Takes an answer without hurry, through a small buffer and windows without end."""
+
+    def __init__(self, taken: socket.socket) -> None:
+        self.size = 0
+        self.ended = False
+        self._socket = taken
+        self._loop = asyncio.get_running_loop()
+        self._frames = FrameReader()
+        self._frames.greeted = True  # servers send no preface
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, address: str) -> AsyncGenerator[SlowReader]:
+        host, _, port = address.rpartition(":")
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            taken.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(taken, (host, int(port)))
+            yield cls(taken)
+
+    async def send(self, *parts: bytes) -> None:
+        await self._loop.sock_sendall(self._socket, b"".join(parts))
+
+    async def read(self) -> bool:
+        """Takes a little; whether there was any."""
+        data = await self._loop.sock_recv(self._socket, 16 * 1024)
+        for frame in self._frames.read(data):
+            self.size += len(frame.payload) if frame.kind == frames.DATA else 0
+            self.ended = self.ended or (frame.kind == frames.HEADERS and bool(frame.flags & frames.END_STREAM))
+        return bool(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_CLOSING_SECONDS", 0.1)
+    pieces, server = Pieces(128), Http2Server()
+    echo(server, {"UnaryStream": pieces})
+    async with (
+        started(server) as address,
+        asyncio.timeout(WAIT_SECONDS),
+        SlowReader.connected(address) as reader,
+    ):
+        block = frames.header_block(frames.call_headers("/test.Echo/UnaryStream"))
+        widened = frames.frame(frames.WINDOW_UPDATE, (2**30).to_bytes(4))
+        await reader.send(
+            frames.PREFACE,
+            frames.frame(frames.SETTINGS, b"\0\4" + (2**30).to_bytes(4)) + widened,
+            *frames.header_frames(block, stream=1),
+            *frames.data_frames(frames.message(b""), stream=1),
+        )
+        await reader.read()
+        stopping = asyncio.create_task(server.stop(WAIT_SECONDS))
+        await asyncio.sleep(0)
+        await reader.send(frames.frame(frames.PING, b"drained?", flags=frames.ACK))
+        while not pieces.said.is_set():
+            await reader.read()
+        await asyncio.sleep(0.5)  # longer than a connection has that closes at once
+        while not reader.ended:
+            await reader.send(frames.frame(frames.PING, bytes(8)))  # which a socket that is closed answers with a reset
+            assert await reader.read()
+        reader.close()
+        await stopping
+    assert reader.size == pieces.size
+
+
+async def test_a_peer_that_says_nothing_more_and_does_not_go_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_PARTING_SECONDS", 0.2)
+    server = Http2Server()
+    async with started(server) as address, frames.connected(address) as connection, asyncio.timeout(WAIT_SECONDS):
+        await connection.send(frames.frame(frames.PING, b"drained?", flags=frames.ACK))
+        await server.stop(3600)
+        await connection.until_closed()
 
 
 async def test_an_address_that_is_taken_is_told() -> None:

@@ -12,9 +12,9 @@ import grpc
 import pytest
 import trustme
 
-from headwater_server.runtime.front_http2 import Http2Server
+from headwater_server.runtime.front_http2 import Http2Server, Limits
 from headwater_server.runtime.front_http2.tls import http2_context
-from tests.runtime.front_http2.serving import WAIT_SECONDS, echo, method, started
+from tests.runtime.front_http2.serving import WAIT_SECONDS, echo, method, raw, started
 from tests.runtime.serving import connected
 
 pytestmark = pytest.mark.anyio
@@ -24,9 +24,9 @@ async def _identities(_: bytes, context: Any) -> bytes:
     return b",".join(context.peer_identities() or ())
 
 
-def server() -> Http2Server:
+def server(limits: Limits | None = None) -> Http2Server:
     """A server that says who calls."""
-    made = Http2Server()
+    made = Http2Server(limits=limits)
     echo(made, {"UnaryUnary": _identities})
     return made
 
@@ -85,3 +85,44 @@ async def test_who_does_not_agree_on_http2_is_not_served(certificates: Certifica
             with suppress(ConnectionResetError):
                 assert await reader.read() == b""
         writer.transport.abort()
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> None:
+    """Returns when the other side has closed; fails where it says something instead."""
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+
+
+PATIENT = Limits(max_connections=2, greeting_seconds=3600)
+"""Handshakes that may take for ever, but are only two."""
+
+
+async def test_a_handshake_too_many_is_closed_at_once_and_one_that_fails_makes_room(certificates: Certificates) -> None:
+    context = http2_context(certificates.cert, certificates.key)
+    async with (
+        started(server(PATIENT), context) as address,
+        asyncio.timeout(WAIT_SECONDS),
+        raw(address),
+        raw(address) as (rubbish, writer),
+    ):
+        async with raw(address) as (third, _):
+            await _until_closed(third)
+        writer.write(b"this is no TLS")
+        await rubbish.read()
+        async with connected(address, certificates.credentials()) as stubs:
+            assert await method(stubs, "UnaryUnary")(b"", wait_for_ready=True) == b""
+
+
+async def test_a_handshake_that_has_not_ended_when_the_server_stops_is_not_waited_for(
+    certificates: Certificates,
+) -> None:
+    made = server(PATIENT)
+    async with (
+        started(made, http2_context(certificates.cert, certificates.key)) as address,
+        asyncio.timeout(WAIT_SECONDS),
+        raw(address) as (silent, _),
+        connected(address, certificates.credentials()) as stubs,
+    ):
+        assert await method(stubs, "UnaryUnary")(b"") == b""  # so the other connection has been taken before
+        await made.stop(3600)
+        await _until_closed(silent)

@@ -44,6 +44,6 @@ class Budget:
             raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "too much that asks for nothing")
 
     def earn(self, amount: float) -> None:
-        """Gives back for work done in earnest."""
+        """Gives back for work done in earnest; of much that was done at once, no more than there is to spend."""
         if self._left < ALLOWANCE:
-            self._left += amount
+            self._left += min(amount, ALLOWANCE)

@@ -116,6 +116,11 @@ class Call:
         if self.task is not None:
             self.task.cancel()
 
+    @property
+    def kept(self) -> int:
+        """How many bytes of what has come are kept until they are read."""
+        return self._kept_here
+
     def _keep(self, size: int) -> None:
         self._kept_here += size
         self._kept.add(size)

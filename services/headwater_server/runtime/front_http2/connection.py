@@ -5,6 +5,7 @@ It knows nothing of sockets and tasks: bytes are put in by `receive`, and taken 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,17 @@ from typing import Protocol
 
 import hpack
 
+from headwater_server.runtime.front_http2.blocks import fields_of, is_size_update
 from headwater_server.runtime.front_http2.budget import Budget
-from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES, MalformedHeaders, RequestHead, request_head
+from headwater_server.runtime.front_http2.fields import (
+    MAX_METADATA_BYTES,
+    Field,
+    MalformedHeaders,
+    RequestHead,
+    check_trailers,
+    list_size,
+    request_head,
+)
 from headwater_server.runtime.front_http2.frames import (
     MAX_FRAME_BYTES,
     ConnectionBroken,
@@ -38,20 +48,28 @@ MAX_STREAM_WINDOW = 1024 * 1024
 """To how much a stream's window grows that is read as fast as it comes: over a long way a small one is slow."""
 MAX_GROWTH = 16 * 1024 * 1024
 """By how much those of all streams of a connection may have grown."""
-MAX_BLOCK_BYTES = 1024 * 1024
+MAX_BLOCK_BYTES = 512 * 1024
 """How large a block of headers may be, as it comes and when it is decoded. What is more than a call may have is read
 all the same, so that the others go on; beyond this, the connection ends."""
+MAX_FIELDS = 2_000
+"""How many fields a block may have that is not small."""
+_SMALL_BLOCK_BYTES = 4 * 1024
+"""A block that hpack decodes at once: what it copies for each field is little."""
 MAX_BLOCK_FRAMES = 80
 """In how many frames it may come."""
 _LAST_STREAM = 2**31 - 1
 _DRAINED = b"drained?"
 _COST_OF_RESET = 2.0
 _COST_OF_STREAM_IN_SETTINGS = 0.01
-_COST_OF_HEADER_BYTE = 1 / 8192
-"""Of each that is more than a call may have."""
+_COST_OF_HEADER_BYTE = 1 / 2048
+"""In a block that is larger than a call's may be."""
+_SIZE_UPDATES = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\0-\x7f]){3}")
+"""More changes of the table's size than a block may begin with (RFC 7541, section 4.2), each of which is work."""
 _SMALL_BYTES = 32
 """DATA of fewer bytes costs as much as an empty frame; a message that is read pays for one."""
 _EARNED_BY_DATA = 2.0
+_EARNED_BY_BYTE_SENT = 1 / 1024
+"""A reader widens both windows for each of its reads, and those are of 16 KiB, or of less, however large a message."""
 
 
 class Calls(Protocol):
@@ -73,6 +91,10 @@ class Calls(Protocol):
         """The caller wants no answer any more, or can get none."""
         ...
 
+    def forgotten(self, stream: int) -> None:
+        """The stream is no more: all was said on it, or no more will be."""
+        ...
+
 
 @dataclass(slots=True)
 class _Stream:
@@ -85,7 +107,16 @@ class _Stream:
     """How much may be on its way at once."""
     unreturned: int = 0
     """How much of what has come was consumed, and not yet given back."""
+    missing: int | None = None
+    """How much is still to come, where the caller has said so (content-length)."""
     remote_ended: bool = False
+
+    def takes(self, size: int, *, last: bool) -> bool:
+        """Notes that so much has come; says whether it is what the caller has said would."""
+        if self.missing is None:
+            return True
+        self.missing -= size
+        return self.missing >= 0 and not (last and self.missing)
 
 
 @dataclass(slots=True)
@@ -122,6 +153,8 @@ class Connection:
         self._block: _Block | None = None
         self._window = CONNECTION_WINDOW
         self._growth = 0
+        self._answered = 0
+        """How much had been sent when the peer last widened a window."""
         self._asked_to_end = False
         self._draining = False
         self._takers: dict[int, Callable[[Frame], None]] = {
@@ -193,6 +226,11 @@ class Connection:
         if not self._draining:
             self._asked_to_end = self._draining = True
             self.goodbye(ErrorCode.NO_ERROR)
+
+    def abandon(self) -> None:
+        """Drops all streams, and what waits to be sent on them: nobody is there to take it."""
+        for stream in list(self._streams):
+            self._forget(stream)
 
     def ping(self, data: bytes = bytes(8)) -> None:
         """Asks whether the peer is there."""
@@ -274,12 +312,7 @@ class Connection:
     def _take_data(self, frame: Frame) -> None:
         self._require_begun(frame)
         data, size = unpadded(frame), len(frame.payload)
-        self._window -= size
-        if self._window < 0:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "more than the connection's window")
-        if self._window < CONNECTION_WINDOW // 2:
-            self._write(encoded(Kind.WINDOW_UPDATE, (CONNECTION_WINDOW - self._window).to_bytes(4, "big")))
-            self._window = CONNECTION_WINDOW
+        self._take_of_window(size)
         ends = bool(frame.flags & Flag.END_STREAM)
         if len(data) < _SMALL_BYTES and not ends:
             self._budget.spend(1)
@@ -292,12 +325,22 @@ class Connection:
         state.window -= size
         if state.window < 0:
             raise StreamBroken(frame.stream, ErrorCode.FLOW_CONTROL_ERROR)
+        if not state.takes(len(data), last=ends):
+            raise StreamBroken(frame.stream, ErrorCode.PROTOCOL_ERROR)
         state.remote_ended = ends
         self.consumed(frame.stream, size - len(data))
         if data:
             self._calls.received(frame.stream, data)
         if ends and frame.stream in self._streams:
             self._calls.ended(frame.stream)
+
+    def _take_of_window(self, size: int) -> None:
+        self._window -= size
+        if self._window < 0:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "more than the connection's window")
+        if self._window < CONNECTION_WINDOW // 2:
+            self._write(encoded(Kind.WINDOW_UPDATE, (CONNECTION_WINDOW - self._window).to_bytes(4, "big")))
+            self._window = CONNECTION_WINDOW
 
     def _take_headers(self, frame: Frame) -> None:
         if not frame.stream % 2:
@@ -324,27 +367,60 @@ class Connection:
 
     def _end_block(self, block: _Block) -> None:
         self._block = None
+        fields = self._decoded(bytes(block.data))
+        if block.stream > self._last:
+            self._begin(block, fields)
+        else:
+            self._take_trailers(block, fields)
+
+    def _decoded(self, data: bytes) -> list[Field]:
+        """The fields of a block, which is paid for here, whatever becomes of it."""
+        if _SIZE_UPDATES.match(data):
+            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, "a table that changes its size without end")
         try:
-            fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(bytes(block.data), raw=True)]
+            fields = self._decoded_at_once(data) if len(data) <= _SMALL_BLOCK_BYTES else self._decoded_by_field(data)
         except hpack.OversizedHeaderListError as error:
             raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "headers that are far too large") from error
         except hpack.HPACKError as error:
             raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, "headers that cannot be decoded") from error
-        if block.stream > self._last:
-            self._begin(block, fields)
-            return
+        size = max(list_size(fields), len(data))
+        if size > MAX_METADATA_BYTES:
+            self._budget.spend(_COST_OF_HEADER_BYTE * size)
+        return fields
+
+    def _decoded_at_once(self, data: bytes) -> list[Field]:
+        return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(data, raw=True)]
+
+    def _decoded_by_field(self, data: bytes) -> list[Field]:
+        fields: list[Field] = []
+        size = 0
+        for part in fields_of(data):
+            if fields and is_size_update(part):
+                raise hpack.HPACKDecodingError("the table changes its size within a block")
+            decoded = self._decoded_at_once(part)
+            fields += decoded
+            size += list_size(decoded)
+            if size > MAX_BLOCK_BYTES or len(fields) > MAX_FIELDS:
+                raise hpack.OversizedHeaderListError
+        return fields
+
+    def _take_trailers(self, block: _Block, fields: list[Field]) -> None:
         self._budget.spend(1)
         state = self._streams.get(block.stream)
-        if state is None:
-            return  # trailers that were on their way when we ended the stream
-        if state.remote_ended or not block.ends_stream:
-            raise StreamBroken(
-                block.stream, ErrorCode.STREAM_CLOSED if state.remote_ended else ErrorCode.PROTOCOL_ERROR
-            )
+        if state is None and block.ends_stream:
+            return  # they were on their way when we ended the stream
+        if state is None or state.remote_ended:
+            raise StreamBroken(block.stream, ErrorCode.STREAM_CLOSED)
+        if state.missing or not block.ends_stream:
+            raise StreamBroken(block.stream, ErrorCode.PROTOCOL_ERROR)
+        try:
+            check_trailers(fields)
+        except MalformedHeaders as error:
+            raise StreamBroken(block.stream, ErrorCode.PROTOCOL_ERROR) from error
         state.remote_ended = True
         self._calls.ended(block.stream)
 
-    def _begin(self, block: _Block, fields: list[tuple[bytes, bytes]]) -> None:
+    def _begin(self, block: _Block, fields: list[Field]) -> None:
         if self._draining:
             self._budget.spend(1)
             return  # the peer knows that it is not served, and may try elsewhere
@@ -355,14 +431,18 @@ class Connection:
             head = request_head(fields)
         except MalformedHeaders as error:
             raise StreamBroken(block.stream, ErrorCode.PROTOCOL_ERROR) from error
-        if head.size > MAX_METADATA_BYTES:
-            self._budget.spend(_COST_OF_HEADER_BYTE * head.size)
-        self._streams[block.stream] = _Stream(self._sender.open(block.stream), remote_ended=block.ends_stream)
+        if head.length and block.ends_stream:
+            raise StreamBroken(block.stream, ErrorCode.PROTOCOL_ERROR)
+        self._streams[block.stream] = _Stream(
+            self._sender.open(block.stream), missing=head.length, remote_ended=block.ends_stream
+        )
         self._calls.began(block.stream, head)
         if block.ends_stream and block.stream in self._streams:
             self._calls.ended(block.stream)
 
     def _take_window_update(self, frame: Frame) -> None:
+        self._budget.earn(_EARNED_BY_BYTE_SENT * (self._sender.sent - self._answered))
+        self._answered = self._sender.sent
         self._budget.spend(1)
         _require(frame, size=4)
         self._require_begun(frame, or_connection=True)
@@ -408,6 +488,8 @@ class Connection:
     def _take_priority(self, frame: Frame) -> None:
         self._budget.spend(1)
         _require(frame, size=5)
+        if not frame.stream:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "PRIORITY of no stream")
 
     def _take_goaway(self, frame: Frame) -> None:
         self._budget.spend(1)
@@ -420,12 +502,13 @@ class Connection:
     def _require_begun(self, frame: Frame, *, or_connection: bool = False) -> None:
         if frame.stream == 0 and or_connection:
             return
-        if frame.stream == 0 or (frame.stream > self._last and not self._draining):
+        if not frame.stream % 2 or (frame.stream > self._last and not self._draining):  # even ones are never begun
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {frame.stream}, which has not begun")
 
     def _forget(self, stream: int) -> None:
         self._growth -= self._streams.pop(stream).width - DEFAULT_WINDOW
         self._sender.close(stream)
+        self._calls.forgotten(stream)
 
 
 def _require(frame: Frame, *, size: int) -> None:

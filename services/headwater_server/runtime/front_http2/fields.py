@@ -20,6 +20,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _FORBIDDEN_VALUE = re.compile(rb"[\0\r\n]")
 _OF_THE_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 _PSEUDO = {b":method", b":scheme", b":path", b":authority"}
+_LENGTH = re.compile(rb"\d{1,19}")
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _LONGEST_SECONDS = 1e9
 """Longer waits are as good as this one, and timers can count to it."""
@@ -45,6 +46,8 @@ class RequestHead:
     metadata: Metadata
     size: int
     """In bytes, as RFC 9113 counts them."""
+    length: int | None
+    """How many bytes are to follow, where it says so."""
 
 
 def request_head(fields: Sequence[Field]) -> RequestHead:
@@ -65,8 +68,24 @@ def request_head(fields: Sequence[Field]) -> RequestHead:
         timeout=min(int(timeout[1]) * _UNITS[timeout[2]], _LONGEST_SECONDS) if timeout else None,
         timeout_is_one=given is None or timeout is not None,
         metadata=tuple(_metadata(fields)),
-        size=sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields),
+        size=list_size(fields),
+        length=_length(fields) if b"content-length" in known else None,
     )
+
+
+def list_size(fields: Iterable[Field]) -> int:
+    """How large headers are, as RFC 9113 counts them."""
+    return sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields)
+
+
+def check_trailers(fields: Iterable[Field]) -> None:
+    """Looks at what may follow a call's messages; nothing in it is for us.
+
+    Raises:
+        MalformedHeaders: HTTP/2 does not allow them: they have a pseudo header, or whatever no headers may have.
+    """
+    for name, value in fields:
+        _check(name, value)
 
 
 def _checked(fields: Sequence[Field]) -> dict[bytes, bytes]:
@@ -77,16 +96,34 @@ def _checked(fields: Sequence[Field]) -> dict[bytes, bytes]:
         if name.startswith(b":"):
             if regular or name in pseudo or name not in _PSEUDO:
                 raise MalformedHeaders(f"pseudo header {name!r}")
+            _check_value(name, value)
             pseudo[name] = value
             continue
         regular = True
-        if not _NAME.fullmatch(name) or name in _OF_THE_CONNECTION or (name == b"te" and value != b"trailers"):
-            raise MalformedHeaders(f"header {name!r}")
-        if _FORBIDDEN_VALUE.search(value):
-            raise MalformedHeaders(f"the value of {name!r}")
+        _check(name, value)
     if not {b":method", b":scheme", b":path"} <= pseudo.keys():
         raise MalformedHeaders("a pseudo header is missing")
     return pseudo
+
+
+def _check(name: bytes, value: bytes) -> None:
+    if not _NAME.fullmatch(name) or name in _OF_THE_CONNECTION or (name == b"te" and value != b"trailers"):
+        raise MalformedHeaders(f"header {name!r}")
+    _check_value(name, value)
+
+
+def _check_value(name: bytes, value: bytes) -> None:
+    if _FORBIDDEN_VALUE.search(value):
+        raise MalformedHeaders(f"the value of {name!r}")
+
+
+def _length(fields: Iterable[Field]) -> int:
+    """What a content-length says; one that is given twice has to be the same."""
+    given = {value for name, value in fields if name == b"content-length"}
+    value = given.pop()
+    if given or not _LENGTH.fullmatch(value):
+        raise MalformedHeaders("content-length")
+    return int(value)
 
 
 def _metadata(fields: Iterable[Field]) -> Iterable[tuple[str, str | bytes]]:

@@ -63,6 +63,8 @@ class Sender:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.window = DEFAULT_WINDOW
         """How much the peer takes on all streams together."""
+        self.sent = 0
+        """How much was sent."""
         self._write = write
         self._streams: dict[int, Outgoing] = {}
         self._ready: OrderedDict[int, Outgoing] = OrderedDict()
@@ -91,8 +93,7 @@ class Sender:
             self._queue(out)
             self._flush()
             return
-        out.window -= size
-        self.window -= size
+        self._count(out, size)
         self._write(encoded(Kind.DATA, data, stream=out.stream))
 
     def after(self, out: Outgoing, step: Callable[[], None]) -> None:
@@ -147,6 +148,11 @@ class Sender:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {initial}")
         self._flush()
 
+    def _count(self, out: Outgoing, size: int) -> None:
+        out.window -= size
+        self.window -= size
+        self.sent += size
+
     def _queue(self, out: Outgoing) -> None:
         """Has a stream wait for its turn, where it has something to send and may."""
         if out.waiting and out.window > 0:
@@ -158,8 +164,7 @@ class Sender:
             size = min(len(out.waiting), out.window, self.window, MAX_FRAME_BYTES)
             part = bytes(out.waiting[:size])
             del out.waiting[:size]
-            out.window -= size
-            self.window -= size
+            self._count(out, size)
             self._write(encoded(Kind.DATA, part, stream=stream))
             self._queue(out)
             if len(out.waiting) <= WRITE_AHEAD_BYTES:

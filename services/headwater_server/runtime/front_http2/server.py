@@ -9,9 +9,11 @@ from typing import Any, NoReturn
 
 import grpc
 
+from headwater_server.runtime.front_http2.accepting import Acceptor
 from headwater_server.runtime.front_http2.dispatch import Dispatcher
+from headwater_server.runtime.front_http2.limits import Limits
 from headwater_server.runtime.front_http2.listening import Listener, listeners
-from headwater_server.runtime.front_http2.transport import Everything, Limits, ServerTransport
+from headwater_server.runtime.front_http2.transport import Everything, ServerTransport
 
 _LAST_WORDS = 0.1
 """How long to wait for what is on its way when a server stops, in seconds."""
@@ -33,7 +35,7 @@ class Http2Server(grpc.aio.Server):
         self._generic: list[grpc.GenericRpcHandler] = []
         self._dispatcher = Dispatcher(self._handlers, self._generic, interceptors)
         self._listeners: list[tuple[Listener, ssl.SSLContext | None]] = []
-        self._listening: list[asyncio.Server] = []
+        self._accepting: list[Acceptor] = []
         self._everything = Everything()
         self._stopped = asyncio.Event()
 
@@ -72,14 +74,14 @@ class Http2Server(grpc.aio.Server):
 
     async def start(self) -> None:
         """Begins to take calls."""
-        loop = asyncio.get_running_loop()
         for listener, context in self._listeners:
-            self._listening.append(
-                await loop.create_server(
-                    lambda: ServerTransport(self._dispatcher, self._limits, self._everything),
-                    sock=listener.socket,
-                    ssl=context,
-                    ssl_handshake_timeout=self._limits.greeting_seconds if context is not None else None,
+            self._accepting.append(
+                Acceptor(
+                    listener.socket,
+                    context,
+                    make=lambda: ServerTransport(self._dispatcher, self._limits, self._everything),
+                    limits=self._limits,
+                    everything=self._everything,
                 )
             )
 
@@ -88,8 +90,9 @@ class Http2Server(grpc.aio.Server):
 
         It may be called again while it waits; the shorter grace then counts.
         """
-        for listening in self._listening:
-            listening.close()
+        self._everything.stopping = True
+        for accepting in self._accepting:
+            accepting.close()
         for listener, _ in self._listeners:
             listener.close()
         for transport in list(self._everything.open):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from headwater_server.runtime.front_http2.dispatch import Dispatcher
 from headwater_server.runtime.front_http2.fields import RequestHead
 from headwater_server.runtime.front_http2.frames import ConnectionBroken, ErrorCode
 from headwater_server.runtime.front_http2.kept import Kept
+from headwater_server.runtime.front_http2.limits import Limits
 from headwater_server.runtime.front_http2.messages import BadMessage, MessageReader
 
 log = structlog.get_logger("headwater.server")
@@ -33,35 +34,51 @@ _LINGERING_SECONDS = 600.0
 """How long a call that has ended waits for its reader to take the rest."""
 _CLOSING_SECONDS = 2.0
 """How long a peer has to take what was written before its connection closes."""
+_PARTING_SECONDS = 3.0
+"""How long a peer that is served no more, and has been handed all, may be silent before its connection closes."""
+_LOOKING_SECONDS = 1.0
+"""How often it is looked whether it has."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What callers may do."""
+class State(Enum):
+    """What has become of a connection; it goes from one to a later one."""
 
-    max_message: int = 8 * 1024 * 1024
-    """How many bytes a request may have."""
-    max_sent: int = 4 * 1024 * 1024
-    """How many bytes a response may have."""
-    max_connections: int = 10_000
-    """How many connections may be open; one more is closed at once."""
-    max_streams: int = 1_000
-    """How many calls a connection may have under way."""
-    greeting_seconds: float = 20.0
-    """How long a new connection may take to greet and to note our settings, and a TLS handshake to end."""
-    keepalive_seconds: float = 0.0
-    """After how long a silent peer that has calls is asked whether it is there; 0: never."""
-    keepalive_answer_seconds: float = 2.0
-    """How long it may take to answer."""
+    OPENING = "opening"
+    """It was accepted, and is in its handshake where it has one."""
+    OPEN = "open"
+    """It has calls, or may have some; where it drains, those that it has."""
+    PARTING = "parting"
+    """It has had its last call. What comes is read all the same: a socket that is closed over it answers with a reset,
+    which takes from the peer what it has not read yet."""
+    CLOSING = "closing"
+    """Nothing more is read, or said."""
+    CLOSED = "closed"
+    """It is no more."""
 
 
 class Everything:
     """What all connections of a server have in common: which there are, their calls, and what these keep."""
 
     def __init__(self) -> None:
+        self.accepted: set[ServerTransport] = set()
+        """All of them."""
         self.open: set[ServerTransport] = set()
+        """Those that are no longer in their handshake."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.kept = Kept()
+        self.stopping = False
+        """Whether no further connection is served."""
+
+    def make_room(self, last: ServerTransport) -> bool:
+        """Ends a call where too much is kept; says whether there was one.
+
+        It is the largest of whoever has most kept, so that nobody pays for what others hold.
+
+        Args:
+            last: Who has sent last; if all together keep no more than they may, it is this one that does.
+        """
+        holder = max(self.open, key=lambda one: one.kept.total) if self.kept.too_much else last
+        return holder.end_largest()
 
 
 class ServerTransport(asyncio.Protocol):
@@ -81,17 +98,26 @@ class ServerTransport(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._calls: dict[int, Call] = {}
-        self._kept = Kept(everything.kept)
         self._deadlines: dict[int, asyncio.TimerHandle] = {}
+        self._lingering: dict[int, asyncio.TimerHandle] = {}
         self._heard = 0.0
         self._asked = 0.0
+        self._untaken = 0.0
         self._greeting: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watches = False
-        self._closing = False
+        self._state = State.OPENING
         self._holds_back = False
+        self.kept = Kept(everything.kept)
+        """What its callers have sent, and nobody has read yet."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
         """Is done when the connection is no more."""
+        everything.accepted.add(self)
+
+    @property
+    def made(self) -> bool:
+        """Whether it has got through its handshake."""
+        return self._state is not State.OPENING
 
     # What the loop says
 
@@ -100,12 +126,12 @@ class ServerTransport(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self._transport.set_write_buffer_limits(WRITE_AHEAD_BYTES)
         security = transport.get_extra_info("ssl_object")
-        crowded = len(self._everything.open) >= self._limits.max_connections
         self._everything.open.add(self)
-        if crowded or (security is not None and security.selected_alpn_protocol() != "h2"):
-            self._closing = True
+        if self._everything.stopping or (security is not None and security.selected_alpn_protocol() != "h2"):
+            self._state = State.CLOSING
             self._transport.abort()
             return
+        self._state = State.OPEN
         self._peer = _peer(transport.get_extra_info("peername"))
         self._identities = _identities(security)
         self._connection = Connection(
@@ -115,7 +141,7 @@ class ServerTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come."""
-        if self._closing:
+        if self._is_shut:
             return
         self._heard = self._loop.time()
         try:
@@ -125,8 +151,8 @@ class ServerTransport(asyncio.Protocol):
             self._connection.goodbye(broken.code, broken.words)
             self.close()
         else:
-            self._close_if_drained()
-            if self._transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES and not self._closing:
+            self._part_if_drained()
+            if self._transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES:
                 self._holds_back = True
                 self._transport.pause_reading()
 
@@ -140,17 +166,20 @@ class ServerTransport(asyncio.Protocol):
         if self._holds_back:
             self._holds_back = False
             self._transport.resume_reading()
-        self._close_if_drained()
+        self._part_if_drained()
 
-    def connection_lost(self, _: Exception | None) -> None:
-        """Ends the calls of a connection that is gone."""
-        self._closing = True
+    def connection_lost(self, _: Exception | None = None) -> None:
+        """Ends the calls of a connection that is gone, or has never got through its handshake."""
+        served = self._state in {State.OPEN, State.PARTING}
+        self._state = State.CLOSED
+        self._everything.accepted.discard(self)
         self._everything.open.discard(self)
         self._out.clear()
         for timer in (self._greeting, self._timer):
             if timer is not None:
                 timer.cancel()
-        self._end_calls()
+        if served:
+            self._end_calls()
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -180,13 +209,13 @@ class ServerTransport(asyncio.Protocol):
             self._deadlines[stream] = self._loop.call_later(head.timeout, self._expire, call)
 
     def received(self, stream: int, data: bytes) -> None:
-        """Hands it to the call, unless all calls together keep too much."""
+        """Hands it to the call; where too much is kept then, ends the calls that keep most of it."""
         call = self._calls.get(stream)
         if call is None:
             return
         call.received(data)
-        if self._kept.too_much:
-            call.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "more was sent at once than can be kept")
+        while self.kept.too_much and self._everything.make_room(self):
+            pass
 
     def ended(self, stream: int) -> None:
         """Tells the call."""
@@ -198,19 +227,32 @@ class ServerTransport(asyncio.Protocol):
         if (call := self._calls.get(stream)) is not None:
             call.gone()
 
+    def forgotten(self, stream: int) -> None:
+        """Waits no longer for its reader."""
+        if (timer := self._lingering.pop(stream, None)) is not None:
+            timer.cancel()
+
     # What the server says
 
     def drain(self) -> None:
-        """Asks for no further call, and closes when the last has ended."""
-        if not self._closing:
+        """Asks for no further call, and parts from the peer when the last has ended."""
+        if not self._is_shut:
             self._connection.drain()
-            self._close_if_drained()
+            self._part_if_drained()
 
     def drain_now(self) -> None:
-        """Takes no further call, and closes when the last has ended."""
-        if not self._closing:
+        """Takes no further call, and parts from the peer when the last has ended."""
+        if not self._is_shut:
             self._connection.drain_now()
-            self._close_if_drained()
+            self._part_if_drained()
+
+    def end_largest(self) -> bool:
+        """Ends the call that keeps most of what was sent; says whether there was one."""
+        largest = max(self._calls.values(), key=lambda call: call.kept, default=None)
+        if largest is None or not largest.kept:
+            return False
+        largest.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "more was sent at once than can be kept")
+        return True
 
     def end_calls(self, words: str) -> None:
         """Ends the calls that are under way with UNAVAILABLE."""
@@ -219,9 +261,9 @@ class ServerTransport(asyncio.Protocol):
 
     def close(self) -> None:
         """Closes when all that was written is on its way, and ends the calls."""
-        if self._closing:
+        if self._is_shut:
             return
-        self._closing = True
+        self._state = State.CLOSING
         self._flush()
         self._end_calls()
         self._transport.close()
@@ -233,7 +275,7 @@ class ServerTransport(asyncio.Protocol):
             stream,
             head,
             reader=MessageReader(limit=self._limits.max_message, encoding=head.encoding if readable else b"identity"),
-            kept=self._kept,
+            kept=self.kept,
             max_sent=self._limits.max_sent,
             peer=self._peer,
             identities=self._identities,
@@ -246,26 +288,43 @@ class ServerTransport(asyncio.Protocol):
         if (timer := self._deadlines.pop(stream, None)) is not None:
             timer.cancel()
         if self._connection.is_open(stream):
-            self._loop.call_later(_LINGERING_SECONDS, self._let_go, stream)
-        self._close_if_drained()
+            self._lingering[stream] = self._loop.call_later(_LINGERING_SECONDS, self._let_go, stream)
+        self._part_if_drained()
 
     def _expire(self, call: Call) -> None:
         call.fail(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     def _let_go(self, stream: int) -> None:
-        if self._connection.is_open(stream):
-            self._connection.reset(stream, ErrorCode.CANCEL)
+        self._connection.reset(stream, ErrorCode.CANCEL)
 
     def _end_calls(self) -> None:
         for call in list(self._calls.values()):
             call.gone()  # which takes its handler along
+        self._connection.abandon()  # also what those have left that have ended
 
-    def _close_if_drained(self) -> None:
-        if self._connection.drained:
+    @property
+    def _is_shut(self) -> bool:
+        return self._state is State.CLOSING or self._state is State.CLOSED
+
+    def _part_if_drained(self) -> None:
+        if self._state is State.OPEN and self._connection.drained:
+            self._state = State.PARTING
+            self._flush()
+            self._expect_parting()
+
+    def _expect_parting(self) -> None:
+        """Closes, unless the peer still takes what was written, or says something; then it looks again."""
+        now = self._loop.time()
+        if self._transport.get_write_buffer_size():
+            self._untaken = now
+        left = max(self._heard, self._untaken) + _PARTING_SECONDS - now
+        if left <= 0:
             self.close()
+        else:
+            self._later(min(left, _LOOKING_SECONDS), self._expect_parting)
 
     def _expect_greeting(self) -> None:
-        if not (self._connection.greeted and self._connection.acknowledged) and not self._closing:
+        if not (self._connection.greeted and self._connection.acknowledged) and not self._is_shut:
             self._connection.goodbye(ErrorCode.SETTINGS_TIMEOUT, "no greeting")
             self.close()
 
@@ -296,7 +355,7 @@ class ServerTransport(asyncio.Protocol):
         self._timer = self._loop.call_later(seconds, step)
 
     def _write(self, data: bytes) -> None:
-        if self._closing:
+        if self._is_shut:
             return
         if not self._out:
             self._loop.call_soon(self._flush)
