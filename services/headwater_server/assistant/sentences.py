@@ -17,9 +17,8 @@ _HEADING_MARK = re.compile(r"[ \t]*#{1,6}[ \t]+")
 _ROW = re.compile(r"[ \t]*\|.*\|[ \t]*\Z|[^\t]*\t[^\t]*\t")
 _RULE = re.compile(r"[ \t|:=_*+-]*\Z")
 _QUOTE_MARK = re.compile(r"(?:[ \t]*>)+[ \t]*")
-_END = re.compile(r"""(?P<mark>[.!?…]+["'”’»)\]]*)(?P<gap>\s+)|(?P<wide>[。！？]+[」』”’）]*)\s*""")
+_END = re.compile(r"""(?P<mark>(?<![.!?…])[.!?…]+["'”’»)\]]*)(?P<gap>\s+)|(?P<wide>[。！？]+[」』”’）]*)\s*""")
 _STRONG = re.compile(r"""[.!?…。！？]["'”’»)\]」』）]*\Z""")
-_LAST_WORD = re.compile(r"[\w.]+\Z")
 _INITIALS = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]\Z")
 _ABBREVIATION_WORDS = """
 approx apr art assn aug ave bldg blvd ca capt cf ch chap col corp dec dept dr ed eds eg e.g eq eqs est ex feb fig figs
@@ -151,18 +150,25 @@ def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _ends_sentence(text: str, mark: re.Match[str], begin: int) -> bool:
     """Whether a full stop with a blank after it ends a sentence."""
-    following = text[mark.end()]
-    before = text[begin : mark.start()]
-    if before[-1:].isspace() or not before:  # "what is . the next", as in texts that were taken apart into words
-        return bool(before)
+    following, end = text[mark.end()], mark.start()
+    if end == begin or text[end - 1].isspace():  # "what is . the next", as in texts that were taken apart into words
+        return end > begin
     if following.islower() or following in ",;)":
         return False
     if mark["mark"][0] != ".":
         return True
-    word = _LAST_WORD.search(before)
-    last = word[0].lower() if word else ""
-    if last in _ABBREVIATIONS:
+    start = _word_start(text, begin, end)
+    word = text[start:end]
+    if word.lower() in _ABBREVIATIONS:
         return False
-    if last.isdigit() and before == last:  # "1. First"
+    if word.isdigit() and start == begin:  # "1. First"
         return False
-    return not (word and _INITIALS.match(word[0]) and word[0][-1:].isupper())
+    return not (_INITIALS.match(word) and word[-1:].isupper())
+
+
+def _word_start(text: str, begin: int, end: int) -> int:
+    """Where the word that ends at `end` begins. Goes back from there: a pattern would try every place before it."""
+    start = end
+    while start > begin and (text[start - 1].isalnum() or text[start - 1] in "_."):
+        start -= 1
+    return start

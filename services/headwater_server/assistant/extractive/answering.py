@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater_server.assistant.extractive.candidates import Candidate, candidates
@@ -40,6 +40,10 @@ class Relevance:
         return self.coverage + self.cosine >= _LEAST_SUM and self.cosine >= _LEAST_COSINE
 
 
+def _go_on() -> None:
+    """Lets the work go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The answer's sentences, and how relevant the sources are."""
@@ -48,14 +52,24 @@ class Found:
     relevance: Relevance
 
 
-def find(question: str, sources: Sequence[Source]) -> Found:
-    """Finds the sentences that best answer a question. Computes only; takes time in proportion to the sources."""
+def find(question: str, sources: Sequence[Source], *, step: Callable[[], None] = _go_on) -> Found:
+    """Finds the sentences that best answer a question. Computes only; takes time in proportion to the sources.
+
+    Args:
+        question: The question.
+        sources: The sources, best first.
+        step: Called again and again meanwhile; whatever it raises ends the work. A thread can be stopped by nothing
+            else.
+    """
     words = Words()
-    found = candidates(sources, words)
+    found = candidates(sources, words, step=step)
     cosine = max((source.cosine for source in sources if source.cosine is not None), default=None)
     if not found:
         return Found((), Relevance(0.0, cosine))
     asked = QuestionWords(question[:MAX_QUESTION], found, words)
-    scored = [asked.score(candidate, sources[candidate.source]) for candidate in found]
+    scored = []
+    for candidate in found:
+        step()
+        scored.append(asked.score(candidate, sources[candidate.source]))
     relevance = Relevance(max(item.coverage for item in scored), cosine)
     return Found(select(scored) if relevance.coverage > 0 else (), relevance)

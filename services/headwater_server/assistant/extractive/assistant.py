@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from functools import partial
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from headwater_server.assistant.extractive.answering import Found, find
@@ -30,6 +32,7 @@ from headwater_server.assistant.protocol import (
 from headwater_server.assistant.sentences import Kind
 from headwater_server.errors import InvalidRequest, ResourceNotFound
 from headwater_server.names import assistant_name
+from headwater_server.owned_tasks import owned_tasks
 from headwater_server.text import utf8_prefix
 
 MODEL = Model(
@@ -64,12 +67,12 @@ class ExtractiveAssistant:
             InvalidRequest: A sampling setting has no meaning here, or the answer does not begin with the prefix.
         """
         _check(request.sampling)
+        found = await self._find(request)
         if request.prefix:
-            _require_beginning(request.prefix, (await self._find(request)).sentences)
+            _require_beginning(request.prefix, found.sentences)
         if not any(source.text.strip() for source in request.sources):
             yield Finished(FinishReason.ABSTAINED, _NO_COST, abstain_reason=AbstainReason.NO_SOURCES)
             return
-        found = await self._find(request)
         if not found.sentences or not found.relevance.enough:
             yield Finished(FinishReason.ABSTAINED, _NO_COST, abstain_reason=AbstainReason.LOW_RELEVANCE)
             return
@@ -91,9 +94,31 @@ class ExtractiveAssistant:
         """Small questions are answered at once; large ones in a thread, so that the event loop goes on."""
         if sum(len(source.text) for source in request.sources) <= _IN_LOOP_CHARACTERS:
             return find(request.question, request.sources)
-        return await anyio.to_thread.run_sync(
-            find, request.question, request.sources, abandon_on_cancel=True, limiter=self._threads
+        return await self._in_thread(
+            partial(find, request.question, request.sources, step=anyio.from_thread.check_cancelled)
         )
+
+    async def _in_thread(self, work: Callable[[], Found]) -> Found:
+        """Computes in a thread. Where nobody waits for it any more, the thread ends at its next step, then this does.
+
+        So there are never more threads than places for them. The thread is waited for in a task of its own, because a
+        task that asyncio cancels, and not a scope of anyio's, would leave its thread behind; the owner of a task does
+        not, whichever of the two cancels it.
+        """
+        outcome: Found | Exception | None = None
+
+        async def compute() -> None:
+            nonlocal outcome
+            try:
+                outcome = await anyio.to_thread.run_sync(work, limiter=self._threads)
+            except Exception as error:
+                outcome = error
+
+        async with owned_tasks(cancel=False) as tasks:
+            tasks.start_soon(compute)
+        if isinstance(outcome, Found):
+            return outcome
+        raise outcome or AssertionError("neither found nor failed")
 
 
 class BuiltinProvider:

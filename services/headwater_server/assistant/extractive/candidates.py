@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from headwater_server.assistant.extractive.words import Words
 from headwater_server.assistant.protocol import Source
 from headwater_server.assistant.sentences import Kind, Sentence, sentences
 
+MAX_CANDIDATES = 20_000
+"""How many are looked at: more than a hundred large sources have, if they are written in sentences of the usual length.
+Of what is cut into smaller pieces, the best sources' are."""
 MAX_CHARACTERS = 700
 _MIN_WORDS = 4
 _MAX_ITEMS = 6
@@ -48,16 +53,29 @@ class Candidate:
     """The items of the list that it introduces."""
 
 
-def candidates(sources: Sequence[Source], words: Words) -> list[Candidate]:
-    """All candidates, source by source, in the order of the text."""
-    return [candidate for index, source in enumerate(sources) for candidate in _of_source(index, source, words)]
+def candidates(sources: Sequence[Source], words: Words, *, step: Callable[[], None]) -> list[Candidate]:
+    """The candidates, source by source, in the order of the text.
+
+    Args:
+        sources: The sources, best first.
+        words: Splits their texts.
+        step: Called for each sentence; whatever it raises ends the work.
+    """
+    found: list[Candidate] = []
+    for index, source in enumerate(sources):
+        made = islice(_of_source(index, source, words, step), MAX_CANDIDATES - len(found))
+        found += _with_items(list(made))
+        if len(found) == MAX_CANDIDATES:
+            break
+    return found
 
 
-def _of_source(index: int, source: Source, words: Words) -> list[Candidate]:
+def _of_source(index: int, source: Source, words: Words, step: Callable[[], None]) -> Iterator[Candidate]:
     reader = _Reader(index, source, words)
-    split = sentences(source.text)
-    found = [made for order, sentence in enumerate(split) if (made := reader.read(order, sentence))]
-    return [_with_items(candidate, found) for candidate in found]
+    for order, sentence in enumerate(sentences(source.text)):
+        step()
+        if candidate := reader.read(order, sentence):
+            yield candidate
 
 
 class _Reader:
@@ -107,16 +125,28 @@ class _Reader:
         return self._introduction if sentence.kind is Kind.ITEM else None
 
 
-def _with_items(candidate: Candidate, found: Sequence[Candidate]) -> Candidate:
-    """The candidate with the items it introduces, as far as they are short enough to be quoted with it."""
-    if not candidate.text.endswith(":"):
-        return candidate
-    items: list[Candidate] = []
-    length = 0
+def _with_items(found: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The candidates, those that introduce a list with its items."""
+    items = _items_by_introduction(found)
+    for candidate in found:
+        introduced = items.get(id(candidate), ()) if candidate.text.endswith(":") else ()
+        yield replace(candidate, items=tuple(_quotable(introduced))) if introduced else candidate
+
+
+def _items_by_introduction(found: Sequence[Candidate]) -> Mapping[int, list[Candidate]]:
+    """The items that have something before them, by the identity of that, in one pass over a whole source."""
+    items: dict[int, list[Candidate]] = defaultdict(list)
     for item in found:
-        if item.before is candidate and item.kind is Kind.ITEM:
-            length += len(item.text)
-            if len(items) == _MAX_ITEMS or length > _MAX_LISTED:
-                break
-            items.append(item)
-    return replace(candidate, items=tuple(items))
+        if item.before is not None and item.kind is Kind.ITEM:
+            items[id(item.before)].append(item)
+    return items
+
+
+def _quotable(items: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The first items of a list, as far as they are short enough to be quoted with what introduces them."""
+    length = 0
+    for item in items[:_MAX_ITEMS]:
+        length += len(item.text)
+        if length > _MAX_LISTED:
+            return
+        yield item

@@ -36,30 +36,48 @@ def select(scored: Sequence[Scored]) -> list[Candidate]:
         At most five chosen sentences and what they need to be understood, in the order in which to read them: source by
         source, the one with the best sentence first, and within a source as it has them.
     """
-    best = max(scored, key=lambda item: item.score)
+    best = max(item.score for item in scored)
+    if not best:
+        return []
     chosen: list[Scored] = []
-    pool = [item for item in scored if item.score >= _SECOND_WORTH * best.score]
-    while pool and len(chosen) < MAX_SENTENCES:
-        item = max(pool, key=lambda item: _marginal(item, chosen, best.score))
-        pool.remove(item)
-        if _likeness(item, chosen) >= _SAME or not _worth(item, chosen, best.score):
-            continue
-        if chosen and sum(_size(other) for other in chosen) + _size(item) > _MAX_CHARACTERS:
-            continue
-        chosen.append(item)
+    left = [_Left(item, place) for place, item in enumerate(scored) if item.score >= _SECOND_WORTH * best]
+    while len(chosen) < MAX_SENTENCES:
+        # One order serves until a sentence is chosen: that another one is passed over changes nobody's place in it.
+        left.sort(key=lambda item: item.rank(best))
+        room = _MAX_CHARACTERS - sum(map(_size, chosen))
+        place = next((place for place, item in enumerate(left) if _suits(item, chosen, best=best, room=room)), None)
+        if place is None:
+            break
+        chosen.append(left[place].scored)
+        left = left[place + 1 :]
+        for item in left:
+            item.likeness = max(item.likeness, _jaccard(item.scored.candidate, chosen[-1].candidate))
     return _in_order(chosen)
 
 
-def _marginal(item: Scored, chosen: Sequence[Scored], best: float) -> float:
-    return _NEW * item.score / best - (1 - _NEW) * _likeness(item, chosen)
+@dataclass(slots=True)
+class _Left:
+    """A candidate that has not been looked at yet."""
+
+    scored: Scored
+    place: int
+    """Its place among all candidates, by which equals are ordered."""
+    likeness: float = 0.0
+    """To the chosen sentence that it is most like."""
+
+    def rank(self, best: float) -> tuple[float, int]:
+        """The less, the sooner it is looked at: its marginal relevance counts."""
+        return -(_NEW * self.scored.score / best - (1 - _NEW) * self.likeness), self.place
+
+
+def _suits(item: _Left, chosen: Sequence[Scored], *, best: float, room: int) -> bool:
+    if item.likeness >= _SAME or not _worth(item.scored, chosen, best):
+        return False
+    return not chosen or _size(item.scored) <= room
 
 
 def _worth(item: Scored, chosen: Sequence[Scored], best: float) -> bool:
     return not chosen or item.score >= (_SECOND_WORTH if len(chosen) == 1 else _WORTH) * best
-
-
-def _likeness(item: Scored, chosen: Sequence[Scored]) -> float:
-    return max((_jaccard(item.candidate, other.candidate) for other in chosen), default=0.0)
 
 
 def _jaccard(one: Candidate, other: Candidate) -> float:
