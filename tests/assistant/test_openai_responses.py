@@ -99,6 +99,7 @@ async def test_only_the_response_itself_ends_an_answer(last: list[bytes]) -> Non
     [
         (ended("failed", error={"code": "server_error", "message": f"no: {KEY}"}), Reason.PROVIDER_UNAVAILABLE),
         (ended("failed", error={"code": "rate_limit_exceeded", "message": ""}), Reason.PROVIDER_RATE_LIMITED),
+        (ended("failed", error={"code": "invalid_prompt", "message": "Flagged."}), Reason.PROVIDER_REJECTED),
         (ended("failed"), Reason.PROVIDER_UNAVAILABLE),
         (ended(status="failed"), Reason.PROVIDER_UNAVAILABLE),
         (ended(status="cancelled"), Reason.PROVIDER_UNAVAILABLE),

@@ -208,6 +208,31 @@ def test_a_wrong_setting_is_found_at_the_start_and_named_without_its_secret(
     assert SECRET not in repr(config)
 
 
+@pytest.mark.parametrize("proxy", ["http://svc:canary/9xQ@proxy.example:3128", "socks5://svc:canary@proxy.example"])
+def test_a_proxy_that_cannot_be_used_is_told_of_without_a_part_of_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    registry = a_registry(AssistantConfig(environ={"ANTHROPIC_API_KEY": "sk-ant-x"}))
+    with pytest.raises(ResourceNotFound, match=r"a proxy in .* cannot be used") as raised:
+        registry.assistant("anthropic/claude-x")
+    captured = capsys.readouterr()
+    assert "assistant_provider_broken" in captured.out + captured.err
+    for told in (raised.value.message, captured.out, captured.err):
+        assert "canary" not in told
+
+
+def test_what_happens_in_a_library_below_our_own_providers_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(settings: ProviderSettings) -> EchoProvider:
+        raise RuntimeError(f"it holds {settings.api_key}")
+
+    monkeypatch.setattr("headwater_server.assistant.openai_chat.provider", fail)
+    config = AssistantConfig(providers={"mine": NamedProvider(api="openai-chat", api_key=SECRET)}, environ={})
+    with pytest.raises(AssistantConfigError, match="cannot be loaded: RuntimeError") as raised:
+        a_registry(config)
+    assert SECRET not in str(raised.value)
+
+
 def test_a_default_that_is_not_there_is_found_at_the_start() -> None:
     with pytest.raises(AssistantConfigError, match="assistants/nobody/x"):
         a_registry(AssistantConfig(default_assistant="nobody/x", environ={}))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater_server.errors import Reason
 from headwater_server.outgoing.provider_errors import ErrorBody, ProviderErrors
 
 ERRORS = ProviderErrors("fake")
@@ -78,3 +79,24 @@ def test_when_to_come_back_is_read_wherever_a_provider_says_it(
         assert ERRORS.status(status, body, headers=headers).retry_after == seconds
     if not headers:
         assert ERRORS.in_stream(body).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease input length",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "This model's maximum prompt length is 131072 but the request contains 531168 tokens.",
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 4200 `inputs` tokens",
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_one_in_whatever_words_a_provider_says_it(message: str) -> None:
+    body = ErrorBody(message=message, type="invalid_request_error")
+    assert ERRORS.status(400, body).reason is Reason.CONTEXT_TOO_LARGE
+    assert ERRORS.in_stream(body).reason is Reason.CONTEXT_TOO_LARGE
+
+
+@pytest.mark.parametrize("code", ["invalid_prompt", "invalid_image_format", "image_too_large"])
+def test_what_is_wrong_with_a_prompt_is_a_refusal_in_a_stream_too(code: str) -> None:
+    assert ERRORS.in_stream(ErrorBody(code=code)).reason is Reason.PROVIDER_REJECTED

@@ -263,3 +263,45 @@ async def test_a_proxy_that_is_not_needed_may_be_of_any_kind(monkeypatch: pytest
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
     monkeypatch.setenv("NO_PROXY", "excepted.example")
     await HttpClient(url, provider="fake").aclose()
+
+
+@pytest.mark.parametrize("url", ["http://svc:canary/9xQ@proxy.example:3128", "http://x:canary"])
+def test_a_proxy_whose_url_is_none_is_refused_without_a_part_of_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    with pytest.raises(ValueError, match=r"a proxy in .* cannot be used") as raised:
+        HttpClient("https://provider.example/v1", provider="fake")
+    assert "canary" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_base_url_that_is_none_is_refused_as_a_wrong_value() -> None:
+    with pytest.raises(ValueError, match="base_url: not a URL"):
+        HttpClient("http://1.2.3.999/v1", provider="fake")
+
+
+@pytest.mark.parametrize("proxied_by_tls", [False, True])
+async def test_a_proxy_that_takes_a_connection_and_says_nothing_is_waited_for_as_long_as_for_a_connection(
+    monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, *, proxied_by_tls: bool
+) -> None:
+    connected = 0
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        await reader.read()  # the request for a tunnel, and all that follows, until the other side leaves
+        writer.close()
+
+    tls = certified(authority, "localhost") if proxied_by_tls else None
+    async with await asyncio.start_server(be_silent, "localhost", 0, ssl=tls) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"{'https' if tls else 'http'}://localhost:{port}")
+        client = HttpClient("https://provider.example/v1", provider="fake", connect_timeout=0.5)
+        with anyio.fail_after(20):
+            await client.warm()
+            with pytest.raises(ServiceError) as raised:
+                await client.get_json("/models")
+        await client.aclose()
+    assert raised.value.reason is Reason.PROVIDER_UNAVAILABLE
+    assert connected == 2

@@ -198,10 +198,17 @@ def _made(plugin: EntryPoint, settings: ProviderSettings) -> Provider:
         raise BrokenProvider(str(error)) from error
     except Exception as error:  # whatever a module does when it is imported
         origin = f" of {plugin.dist.name} {plugin.dist.version}" if plugin.dist else ""
-        problem = (
-            f"the plugin {plugin.name!r} ({plugin.value}{origin}) cannot be loaded: {type(error).__name__}: {error}"
-        )
-        raise BrokenProvider(problem) from error
+        problem = f"the plugin {plugin.name!r} ({plugin.value}{origin}) cannot be loaded: {type(error).__name__}"
+        raise BrokenProvider(problem + _said(plugin, error)) from error
+
+
+def _said(plugin: EntryPoint, error: Exception) -> str:
+    """An exception's own words, which callers read: those of another's plugin, and of what cannot be imported.
+
+    What our own providers know to be wrong is a `ValueError`. Anything else that happens in them is a library's, whose
+    words may repeat a part of a key, or of a proxy's password.
+    """
+    return "" if plugin in _OWN and not isinstance(error, ImportError) else f": {error}"
 
 
 def _api_key(table: NamedProvider, *, where: str, environ: Mapping[str, str]) -> str:

@@ -193,7 +193,8 @@ class HttpClient:
             read_timeout: Seconds of silence after which a connection counts as dead.
 
         Raises:
-            ValueError: The environment names a proxy for it that cannot be used.
+            ValueError: The base URL is none, or the environment names a proxy for it that cannot be used. The message
+                holds neither of them.
         """
         self.errors = ProviderErrors(provider, secret=api_key)
         self._base_url = base_url

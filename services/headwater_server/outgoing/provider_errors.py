@@ -20,7 +20,8 @@ _CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_erro
 _CONTEXT_WORDS = re.compile(
     r"maximum context length|context (?:size|window|length) (?:is |has been )?exceed"
     r"|exceeds? the (?:available )?context"
-    r"|prompt is too long|input token count.{0,40} exceeds|too many tokens",
+    r"|exceed context limit|maximum prompt length|longer than the model's context length"
+    r"|max_new_tokens. must be <=|prompt is too long|input token count.{0,40} exceeds|too many tokens",
     re.IGNORECASE,
 )
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
@@ -34,11 +35,25 @@ _REQUEST_WORDS = frozenset(
     {
         "BadRequestError",
         "billing_error",
+        "empty_image_file",
+        "image_content_policy_violation",
+        "image_file_not_found",
+        "image_file_too_large",
+        "image_parse_error",
+        "image_too_large",
+        "image_too_small",
+        "invalid_base64_image",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_image_mode",
+        "invalid_image_url",
+        "invalid_prompt",
         "invalid_request",
         "invalid_request_error",
         "model_not_found",
         "not_found_error",
         "request_too_large",
+        "unsupported_image_media_type",
     }
 )
 

@@ -52,7 +52,8 @@ class Transports(HttpxAiohttpClient):
             read_timeout: Seconds to wait for bytes.
 
         Raises:
-            UnusableProxy: It would be reached by a proxy that is none of HTTP.
+            UnusableProxy: It would be reached by a proxy that is none of HTTP, or whose URL is none.
+            ValueError: The base URL is none.
         """
         try:
             super().__init__(
@@ -61,14 +62,20 @@ class Transports(HttpxAiohttpClient):
                 # What one caller was given is nobody else's: no cookie is kept.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 headers=dict(headers),
-                timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
+                # `pool` becomes aiohttp's limit of all that connecting takes, a proxy's answer and TLS included, and
+                # `connect` that of the socket alone. Nobody waits for a place in the pool: there is no end of them.
+                timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
                 follow_redirects=False,
             )
-        except ValueError as error:
+        except (ValueError, httpx.InvalidURL) as error:  # the latter is no ValueError
             raise _unusable(error) from None
         self._base_url_of_provider = base_url
         self._connect_timeout = connect_timeout
-        if self._transport_of_provider().proxy_kind not in {"", "http", "https"}:
+        try:
+            proxy_kind = self._transport_of_provider().proxy_kind
+        except httpx.InvalidURL:
+            raise ValueError("base_url: not a URL") from None
+        if proxy_kind not in {"", "http", "https"}:
             raise _unusable()
 
     async def connect(self) -> None:
@@ -148,7 +155,7 @@ class _Transport(AiohttpTransport):
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self.get_client()
         connector = self.client.connector
-        limit = aiohttp.ClientTimeout(sock_connect=within)
+        limit = aiohttp.ClientTimeout(connect=within, sock_connect=within)
 
         async def only_connect(request: aiohttp.ClientRequest, _: object) -> NoReturn:
             if connector is not None:
@@ -214,11 +221,12 @@ def _closed_unanswered(error: httpx.TransportError) -> bool:
             return isinstance(cause, aiohttp.ClientOSError)
 
 
-def _unusable(error: ValueError | None = None) -> UnusableProxy:
-    del error  # it repeats the proxy's URL
+def _unusable(error: Exception | None = None) -> UnusableProxy:
+    del error  # it repeats the proxy's URL, or a part of its password
     return UnusableProxy(
         "a proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used: only those whose URL begins with http:// or"
-        " https:// are supported, and no SOCKS proxies; NO_PROXY names hosts that need none"
+        " https:// are supported, and no SOCKS proxies; in its password, / is written as %2F, and so is whatever else"
+        " has a meaning in URLs; NO_PROXY names hosts that need none"
     )
 
 

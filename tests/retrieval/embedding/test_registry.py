@@ -115,6 +115,18 @@ def test_settings_that_cannot_work_are_refused_at_the_start(table: NamedEmbedder
     assert KEY not in str(refused.value)
 
 
+def test_a_proxy_that_cannot_be_used_is_told_of_without_a_part_of_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://svc:canary/9xQ@proxy.example:3128")
+    with pytest.raises(EmbedderConfigError, match=r"embedders\.here: a proxy in .* cannot be used") as refused:
+        Embedders(config(here=NamedEmbedder(api="openai")), make_builtin=MiniLmEmbedder)
+    assert "canary" not in str(refused.value)
+
+
+def test_an_address_that_is_none_is_refused_at_the_start() -> None:
+    with pytest.raises(EmbedderConfigError, match=r"embedders\.here: base_url: not a URL"):
+        Embedders(config(here=NamedEmbedder(api="tei", base_url="http://1.2.3.999")), make_builtin=MiniLmEmbedder)
+
+
 def test_a_default_that_there_is_not_is_refused_at_the_start() -> None:
     with pytest.raises(EmbedderConfigError, match=r"retrieval\.embedder: this server has no embedder 'mine/m'"):
         Embedders(EmbeddingConfig(default="mine/m", environ={}), make_builtin=MiniLmEmbedder)
