@@ -375,3 +375,37 @@ async def test_an_assistant_that_is_outrun_again_and_again_is_put_to_rest() -> N
     for _ in range(5):
         assert await heard(silent, second, policy=policy, health=health) == ("b/m", "here")
     assert silent.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "failures_to_rest", "calls"), [(Reason.PROVIDER_UNAVAILABLE, 4, 4), (Reason.PROVIDER_RATE_LIMITED, 1, 6)]
+)
+async def test_a_failure_of_one_that_was_hedged_counts_as_it_does_without_a_hedge(
+    reason: Reason, failures_to_rest: int, calls: int
+) -> None:
+    policy = quick(hedge_after=0.01, failures_to_rest=failures_to_rest, rest=60)
+    health = ProviderHealth(policy)
+    broken, second = Scripted("a/m", [[0.05, failure(reason)]]), Scripted("b/m", [[0.15, Text("here"), DONE]])
+    for _ in range(6):
+        assert await heard(broken, second, policy=policy, health=health) == ("b/m", "here")
+    assert broken.calls == calls
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.PROVIDER_REJECTED, Reason.PROVIDER_UNAUTHENTICATED, Reason.CONTEXT_TOO_LARGE, Reason.INVALID_FIELD],
+)
+async def test_a_hedge_does_not_hide_that_the_request_was_refused(reason: Reason) -> None:
+    refusing, second = Scripted("a/m", [[0.05, failure(reason)]]), Scripted("b/m", [[60.0, Text("no"), DONE]])
+    with anyio.fail_after(20), pytest.raises(ServiceError) as raised:
+        await heard(refusing, second, policy=quick(hedge_after=0.01))
+    assert raised.value.reason is reason
+    assert (refusing.calls, second.calls) == (1, 1)
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+async def test_a_hedge_of_a_fallback_that_cannot_take_the_request_is_still_heard(reason: Reason) -> None:
+    first, unfit = Scripted("a/m", [[failure()]]), Scripted("b/m", [[0.05, failure(reason)]])
+    third = Scripted("c/m", [[0.15, Text("here"), DONE]])
+    assert await heard(first, unfit, third, policy=quick(retries=0, hedge_after=0.01)) == ("c/m", "here")
+    assert third.calls == 1

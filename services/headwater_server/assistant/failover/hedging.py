@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Self
 
@@ -12,7 +13,9 @@ from anyio.abc import TaskGroup
 
 from headwater_server.assistant.failover.asking import Attempt, Spoken, ask
 from headwater_server.assistant.failover.health import ProviderHealth
+from headwater_server.assistant.failover.policy import ELSEWHERE
 from headwater_server.assistant.protocol import Event
+from headwater_server.errors import Reason, ServiceError
 from headwater_server.owned_tasks import owned_tasks
 
 log = structlog.get_logger("headwater.assistants")
@@ -27,6 +30,7 @@ async def ask_two(
     health: ProviderHealth,
     within: float | None = None,
     alternative_within: float | None = None,
+    elsewhere: AbstractSet[Reason] = ELSEWHERE,
 ) -> AsyncGenerator[Spoken]:
     """Asks an assistant, and another as well if it has said nothing for a while; leaving the context stops both.
 
@@ -39,6 +43,8 @@ async def ask_two(
         health: What is remembered of the providers.
         within: Seconds to wait for the first event of the one that is wanted; None: without end.
         alternative_within: The same for the other.
+        elsewhere: The reasons for which another may do better. A failure of the one that is wanted for any other reason
+            ends the wait for both, as it would have without the other.
 
     Raises:
         ServiceError: The failure of the one that is wanted.
@@ -51,8 +57,9 @@ async def ask_two(
         if not first.settled.is_set() and health.may_retry(alternative.assistant):
             log.info("assistant.hedged", assistant=attempt.assistant, by=alternative.assistant, seconds=after)
             second = stack.enter_context(_Asked(alternative, health, tasks, within=alternative_within))
-            winner = await _faster(first, second)
-            if winner is second and attempt.assistant != alternative.assistant:
+            winner = await _faster(first, second, elsewhere)
+            # One that had failed has been counted for that; what was only stopped settles later than this.
+            if winner is second and not first.settled.is_set() and attempt.assistant != alternative.assistant:
                 health.outrun(attempt.assistant)
         await winner.settled.wait()
         if not winner.spoke and winner.failure is not None:  # one that has spoken is heard first, and fails then
@@ -61,12 +68,12 @@ async def ask_two(
             yield Spoken(winner.attempt, await anext(rest), rest)
 
 
-async def _faster(first: _Asked, second: _Asked) -> _Asked:
-    """The one of two that speaks first, with the other stopped; the first, where both fail."""
+async def _faster(first: _Asked, second: _Asked, elsewhere: AbstractSet[Reason]) -> _Asked:
+    """The one of two that speaks first, with the other stopped; the first, where it is refused, or both fail."""
     while True:
         await _one_of(first, second)
         for one, other in ((first, second), (second, first)):
-            if one.spoke:
+            if one.spoke or (one is first and one.refused(elsewhere)):
                 other.stop()
                 return one
         if first.settled.is_set() and second.settled.is_set():
@@ -115,6 +122,10 @@ class _Asked:
     def stop(self) -> None:
         """Stops asking; its connection is closed."""
         self._scope.cancel()
+
+    def refused(self, elsewhere: AbstractSet[Reason]) -> bool:
+        """Whether it has failed for a reason for which no other would do better."""
+        return isinstance(self.failure, ServiceError) and self.failure.reason not in elsewhere
 
     async def rest(self) -> AsyncGenerator[Event]:
         """All its events, to its end or its failure."""

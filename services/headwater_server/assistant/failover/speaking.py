@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -12,7 +13,7 @@ from headwater_server.assistant.failover.asking import Attempt, SaidNothing, Spo
 from headwater_server.assistant.failover.health import ProviderHealth
 from headwater_server.assistant.failover.hedging import ask_two
 from headwater_server.assistant.failover.policy import ELSEWHERE, PASSING, UNFIT, FailoverPolicy
-from headwater_server.errors import ServiceError
+from headwater_server.errors import Reason, ServiceError
 
 log = structlog.get_logger("headwater.assistants")
 
@@ -50,6 +51,7 @@ async def _first(chain: _Chain, policy: FailoverPolicy, health: ProviderHealth, 
                     health=health,
                     within=chain.patience(),
                     alternative_within=chain.patience(further=1),
+                    elsewhere=chain.elsewhere,
                 )
             else:
                 asking = ask(chain.current, health=health, within=chain.patience())
@@ -81,6 +83,11 @@ class _Chain:
         """The one to ask beside it."""
         return self._left[1] if len(self._left) > 1 else self._left[0]
 
+    @property
+    def elsewhere(self) -> AbstractSet[Reason]:
+        """The reasons for which another may do better than the one that is asked now."""
+        return ELSEWHERE if self.current is self._wanted else ELSEWHERE | UNFIT
+
     def patience(self, *, further: int = 0) -> float | None:
         """Seconds to wait for a first event of the one that is asked now, or of a further one; None: no limit."""
         is_last = len(self._left) <= 1 + further
@@ -102,7 +109,7 @@ class _Chain:
             log.info("assistant.retried", assistant=attempt.assistant, reason=error.reason, seconds=round(delay, 2))
             await anyio.sleep(delay)
             return
-        another_may = error.reason in ELSEWHERE or (attempt is not self._wanted and error.reason in UNFIT)
+        another_may = error.reason in self.elsewhere
         if len(self._left) == 1 or not another_may:
             raise self._outcome(error, is_refusal=not another_may)
         self._left.pop(0)
