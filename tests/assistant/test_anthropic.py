@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from headwater.v1 import answer_pb2, assistant_service_pb2, chat_pb2
+from headwater_server.assistant.anthropic import message_document
+from headwater_server.assistant.budget import estimated_tokens, kept_for_output
+from headwater_server.assistant.config import AssistantConfig, NamedProvider
+from headwater_server.assistant.protocol import GenerateRequest, Message, Model, Role, Sampling
+from headwater_server.assistant.service import open_assistants
 from headwater_server.errors import InvalidRequest, Reason
-from tests.assistant.asking import CALLER, Heard, a_request
+from tests.assistant.asking import CALLER, Heard, a_request, ask
 from tests.assistant.cores import KEY, core_at
 from tests.assistant.fake_provider import Canned, event, fake_provider
 from tests.assistant.talking import Api
@@ -297,3 +304,38 @@ async def test_a_model_that_thinks_first_does_not_go_on() -> None:
 async def test_by_default_no_model_is_asked_for_more_than_it_writes(model: str, limit: int) -> None:
     talk = await API.asked(a_request("Hello?", assistant=f"fake/{model}"), Canned(API.an_answer))
     assert talk.body["max_tokens"] == limit
+
+
+@pytest.mark.parametrize(
+    ("context", "most", "limit"),
+    [
+        (200_000, 64_000, 50_000),
+        (200_000, 8_192, 8_192),
+        (8_192, None, 2_048),
+        (200_000, None, 4_096),
+    ],
+)
+def test_no_more_is_asked_for_than_the_prompt_leaves_room_for(context: int, most: int | None, limit: int) -> None:
+    model = Model("claude-sonnet-4-5", context_tokens=context, max_output_tokens=most)
+    request = GenerateRequest("?", "", [Message(Role.USER, "?")])
+    assert limit <= kept_for_output(model)
+    assert message_document(request, model=model, sources=[])["max_tokens"] == limit
+    wanted = replace(request, sampling=Sampling(max_output_tokens=limit + 1))
+    assert message_document(wanted, model=model, sources=[])["max_tokens"] == limit + 1
+
+
+async def test_a_prompt_that_fills_its_room_and_the_limit_fit_into_the_context_together() -> None:
+    """The largest prompt that is let through leaves as much as is asked for."""
+    table = NamedProvider(api="anthropic", api_key="k", context_tokens=8192, options={"native_citations": False})
+    async with fake_provider() as provider:
+        config = AssistantConfig(
+            providers={"fake": replace(table, base_url=provider.url.removesuffix("/v1"))}, environ={}
+        )
+        provider.canned = Canned(API.an_answer)
+        async with open_assistants(config) as core:
+            sources = ["Gulls fly. " * 300] * 20
+            await ask(core, a_request("Do they?", assistant="fake/claude-sonnet-4-5", sources=sources))
+    body = provider.requests[-1][2]
+    assert isinstance(body, dict)
+    prompt = estimated_tokens(body["system"]) + estimated_tokens(body["messages"][0]["content"])
+    assert 4096 < prompt <= 8192 - body["max_tokens"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.v1 import answer_pb2, assistant_service_pb2
+from headwater_server.assistant import cohere
+from headwater_server.assistant.protocol import GenerateRequest, Message, ProviderSettings, Role
 from headwater_server.errors import Reason
 from tests.assistant.asking import CALLER, Heard, a_request, ask
 from tests.assistant.cores import KEY, core_at
@@ -180,3 +182,15 @@ async def test_models_are_listed() -> None:
     assert await API.models({"models": [{"name": "command-x", "context_length": 128_000}]}) == [
         ("command-x", "", 128_000)
     ]
+
+
+async def test_questions_and_lists_share_connections() -> None:
+    async with fake_provider() as server:
+        provider = cohere.provider(ProviderSettings("fake", base_url=server.url.removesuffix("/v1")))
+        server.canned = Canned(API.an_answer)
+        request = GenerateRequest("Hello?", "", [Message(Role.USER, "Hello?")])
+        assert [event async for event in provider.assistant("m").generate(request)]
+        server.canned = Canned([b'{"models": []}'])
+        await provider.models()
+        await provider.aclose()
+    assert (len(server.requests), server.connections) == (2, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
+from headwater_server.assistant.budget import kept_for_output
 from headwater_server.assistant.continuing import tokens_left
 from headwater_server.assistant.presented import PresentedSources
 from headwater_server.assistant.protocol import (
@@ -281,9 +282,7 @@ def message_document(request: GenerateRequest, *, model: Model, sources: Sequenc
         "model": model.id,
         "messages": messages,
         "stream": True,
-        "max_tokens": tokens_left(sampling.max_output_tokens, request.prefix)
-        or model.max_output_tokens
-        or (_OLD_DEFAULT_MAX_TOKENS if _OLD.match(model.id) else _DEFAULT_MAX_TOKENS),
+        "max_tokens": tokens_left(sampling.max_output_tokens, request.prefix) or _most_tokens(model, request.prefix),
         **present(
             {
                 "system": request.instructions or None,
@@ -294,6 +293,18 @@ def message_document(request: GenerateRequest, *, model: Model, sources: Sequenc
         ),
     }
     return with_options(document, sampling.provider_options, reserved=_RESERVED)
+
+
+def _most_tokens(model: Model, prefix: str) -> int:
+    """How much is to be written at most where the caller does not say.
+
+    No more than what was kept for it where the context is known: newer models refuse a request whose prompt and limit
+    do not fit together.
+    """
+    most = model.max_output_tokens or (_OLD_DEFAULT_MAX_TOKENS if _OLD.match(model.id) else _DEFAULT_MAX_TOKENS)
+    if model.context_tokens is None:
+        return most
+    return min(most, tokens_left(kept_for_output(model), prefix) or 1)
 
 
 def _to_go_on_from(request: GenerateRequest) -> dict[str, object]:

@@ -57,7 +57,7 @@ def fit(
     """
     if model.context_tokens is None:
         return FittedPrompt(render(sources), sources, history)
-    room = model.context_tokens - _kept_for_output(model, max_output_tokens)
+    room = model.context_tokens - kept_for_output(model, max_output_tokens)
     everything, least = _cost(render(sources)), _cost(render(sources[:1]))
     if least > room:
         has_prompt = bool(sources) and _cost(render(())) <= room
@@ -92,7 +92,13 @@ def _newest(history: Sequence[Message], room: int) -> Sequence[Message]:
     return history[first:]
 
 
-def _kept_for_output(model: Model, wanted: int | None) -> int:
+def kept_for_output(model: Model, wanted: int | None = None) -> int:
+    """How many tokens of a model's context the prompt leaves to the answer; an API that has to be told says no more.
+
+    Args:
+        model: A model whose `context_tokens` are known.
+        wanted: What the caller wants written at most; None where nobody says.
+    """
     context = model.context_tokens or 0
     return wanted or min(context // _DEFAULT_OUTPUT_SHARE, model.max_output_tokens or _MAX_DEFAULT_OUTPUT)
 

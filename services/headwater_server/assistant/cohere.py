@@ -149,7 +149,7 @@ class CohereAssistant:
         """Answers; see `Assistant.generate`."""
         document = chat_document(request, model=self.model.id)
         reader = ChatStream(self._http.errors, request.sources)
-        return answered(self._http, "/chat", document, parser=EventParser(), reader=reader)
+        return answered(self._http, "/v2/chat", document, parser=EventParser(), reader=reader)
 
 
 class CohereProvider:
@@ -164,9 +164,7 @@ class CohereProvider:
         ProviderOptions("cohere", settings).refuse_others()
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the provider said of its models when it was last asked
-        base_url = without_version(settings.base_url or COHERE_URL)
-        self._http = client_of(settings, f"{base_url}/v2")
-        self._lists = client_of(settings, f"{base_url}/v1")  # models are listed there alone
+        self._http = client_of(settings, without_version(settings.base_url or COHERE_URL))
 
     def assistant(self, model: str) -> CohereAssistant:
         """The assistant of a model, whether the account may use it or not."""
@@ -178,7 +176,8 @@ class CohereProvider:
         Raises:
             ServiceError: The provider cannot be reached, or does not list them.
         """
-        document = table(await self._lists.get_json(f"/models?endpoint=chat&page_size={_MAX_MODELS}"))
+        # Of version 2 there is no list.
+        document = table(await self._http.get_json(f"/v1/models?endpoint=chat&page_size={_MAX_MODELS}"))
         entries = [entry for entry in tables(document.get("models")) if is_model_id(entry.get("name"))]
         models = [self._model(str(entry["name"]), entry) for entry in entries]
         self._listed = {model.id: model for model in models}
@@ -191,7 +190,6 @@ class CohereProvider:
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
-        await self._lists.aclose()
 
     def _model(self, model: str, entry: Table) -> Model:
         return Model(

@@ -79,7 +79,7 @@ class ChatOptions:
                 known = ", ".join(sorted(kinds))
                 raise ValueError(f"assistants.{provider}.{key}: not a setting of openai-chat; those are {known}")
             if key == "lacks":
-                if not isinstance(value, Sequence) or not set(value) <= set(SAMPLING_FIELDS):
+                if not isinstance(value, Sequence) or not all(field in SAMPLING_FIELDS for field in value):
                     raise ValueError(f"assistants.{provider}.lacks: must be a list of {', '.join(SAMPLING_FIELDS)}")
             elif type(value) is not kinds[key]:
                 raise ValueError(f"assistants.{provider}.{key}: must be of type {kinds[key].__name__}")
@@ -115,8 +115,12 @@ class ChatAssistant:
 class ChatProvider:
     """One server, and the models behind it."""
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: ProviderSettings, *, lacks: Sequence[str] = ()) -> None:
         """Makes the provider; connects to nothing yet.
+
+        Args:
+            settings: The provider's settings.
+            lacks: What the API has not, whatever the settings say; theirs is added to it.
 
         Raises:
             ValueError: A setting is not as it must be.
@@ -124,7 +128,7 @@ class ChatProvider:
         base_url = settings.base_url or OPENAI_URL
         chosen = ChatOptions.of(settings.options, provider=settings.name)
         field = chosen.max_tokens_field or _max_tokens_field(base_url)
-        self._options = replace(chosen, max_tokens_field=field)
+        self._options = replace(chosen, max_tokens_field=field, lacks=(*lacks, *chosen.lacks))
         self._settings = settings
         self._listed: Mapping[str, Model] = {}  # what the server said of its models when it was last asked
         self._only: Mapping[str, object] = {}  # what a server says of its only model, by whatever name it is asked for

@@ -51,8 +51,7 @@ class VariantProvider:
         """
         self._variant = variant
         base_url = settings.base_url or variant.base_url
-        options = {"lacks": list(variant.lacks), **settings.options}
-        self._chats = ChatProvider(replace(settings, base_url=base_url, options=options))
+        self._chats = ChatProvider(replace(settings, base_url=base_url), lacks=variant.lacks)
 
     def assistant(self, model: str) -> VariantAssistant:
         """The assistant of a model, whether there is one or not."""
