@@ -72,6 +72,11 @@ class Front:
             return self.server.add_insecure_port(address)
         return self.server.add_secure_port(address, credentials)
 
+    async def delivered(self) -> None:
+        """Returns when readers have taken what ended calls have said: gRPC's server lets a call end only then."""
+        if self._http2 is not None:
+            await self._http2.delivered()
+
 
 def _streams(settings: Settings) -> int:
     return max(LEAST_STREAMS, 2 * settings.limits.answers)

@@ -143,6 +143,7 @@ class Server:
                     await self._keep_the_door()
                     await work.idle()
                 await self._activity.idle()
+                await self._front.delivered()
             if work is not None:
                 work.drain()
             with anyio.move_on_after(LAST_WORDS):  # for those that `work` has ended

@@ -124,6 +124,17 @@ class SlowReader:
     async def send(self, *parts: bytes) -> None:
         await self._loop.sock_sendall(self._socket, b"".join(parts))
 
+    async def ask(self) -> None:
+        """Makes a call."""
+        block = frames.header_block(frames.call_headers("/test.Echo/UnaryStream"))
+        widened = frames.frame(frames.WINDOW_UPDATE, (2**30).to_bytes(4))
+        await self.send(
+            frames.PREFACE,
+            frames.frame(frames.SETTINGS, b"\0\4" + (2**30).to_bytes(4)) + widened,
+            *frames.header_frames(block, stream=1),
+            *frames.data_frames(frames.message(b""), stream=1),
+        )
+
     async def read(self) -> bool:
         """Takes a little; whether there was any."""
         data = await self._loop.sock_recv(self._socket, 16 * 1024)
@@ -145,14 +156,7 @@ async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatc
         asyncio.timeout(WAIT_SECONDS),
         SlowReader.connected(address) as reader,
     ):
-        block = frames.header_block(frames.call_headers("/test.Echo/UnaryStream"))
-        widened = frames.frame(frames.WINDOW_UPDATE, (2**30).to_bytes(4))
-        await reader.send(
-            frames.PREFACE,
-            frames.frame(frames.SETTINGS, b"\0\4" + (2**30).to_bytes(4)) + widened,
-            *frames.header_frames(block, stream=1),
-            *frames.data_frames(frames.message(b""), stream=1),
-        )
+        await reader.ask()
         await reader.read()
         stopping = asyncio.create_task(server.stop(WAIT_SECONDS))
         await asyncio.sleep(0)
@@ -164,6 +168,32 @@ async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatc
             await reader.send(frames.frame(frames.PING, bytes(8)))  # which a socket that is closed answers with a reset
             assert await reader.read()
         reader.close()
+        await stopping
+    assert reader.size == pieces.size
+
+
+async def test_who_drains_can_wait_until_the_end_of_an_answer_is_taken() -> None:
+    pieces, server = Pieces(128), Http2Server()
+    echo(server, {"UnaryStream": pieces})
+    async with (
+        started(server) as address,
+        asyncio.timeout(WAIT_SECONDS),
+        SlowReader.connected(address) as reader,
+    ):
+        await reader.ask()
+        await reader.read()
+        stopping = asyncio.create_task(server.stop(WAIT_SECONDS))
+        await asyncio.sleep(0)
+        await reader.send(frames.frame(frames.PING, b"drained?", flags=frames.ACK))
+        while not pieces.said.is_set():
+            await reader.read()
+        delivered = asyncio.create_task(server.delivered())
+        await asyncio.sleep(0.2)  # more than it takes where nobody looks
+        assert not delivered.done()
+        while not reader.ended:
+            assert await reader.read()
+        reader.close()
+        await delivered
         await stopping
     assert reader.size == pieces.size
 

@@ -17,6 +17,8 @@ from headwater_server.runtime.front_http2.transport import Everything, ServerTra
 
 _LAST_WORDS = 0.1
 """How long to wait for what is on its way when a server stops, in seconds."""
+_LOOKING_SECONDS = 0.02
+"""How often to look whether readers have taken what is theirs."""
 _TIDYING_SECONDS = 5.0
 """How long handlers that were cancelled may take to tidy up."""
 
@@ -108,6 +110,11 @@ class Http2Server(grpc.aio.Server):
         if tasks := self._everything.tasks - {asyncio.current_task()}:
             await asyncio.wait(tasks, timeout=_TIDYING_SECONDS)
         self._stopped.set()
+
+    async def delivered(self) -> None:
+        """Returns when what calls have said that have ended is taken by their readers, or given up."""
+        while any(transport.delivers for transport in self._everything.open):  # noqa: ASYNC110 (each connection has its own way to it)
+            await asyncio.sleep(_LOOKING_SECONDS)
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 (grpc's signature)
         """Returns when the server has stopped, or after so many seconds; says whether those were too few."""

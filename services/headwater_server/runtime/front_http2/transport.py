@@ -119,6 +119,13 @@ class ServerTransport(asyncio.Protocol):
         """Whether it has got through its handshake."""
         return self._state is not State.OPENING
 
+    @property
+    def delivers(self) -> bool:
+        """Whether a reader may still take what calls have said that have ended."""
+        if self._state is State.OPEN:
+            return bool(self._lingering) or self._transport.get_write_buffer_size() > 0
+        return self._state is State.PARTING
+
     # What the loop says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
