@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from traceback import walk_stack
 from types import CodeType
 
@@ -21,6 +20,7 @@ from headwater_server.assistant.extractive.scoring import QuestionWords, Scored
 from headwater_server.assistant.extractive.words import Words
 from headwater_server.assistant.protocol import Event, Finished, FinishReason, GenerateRequest, Source
 from headwater_server.assistant.sentences import Kind, sentences
+from tests.growth import grows_in_proportion
 
 pytestmark = pytest.mark.anyio
 
@@ -84,21 +84,6 @@ def test_the_same_sentences_are_chosen_as_by_looking_at_all_of_them_each_time(te
         scored = [question.score(candidate, sources[candidate.source]) for candidate in found]
         if any(item.score for item in scored):
             assert selection.select(scored) == plainly_selected(scored)
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    """The least of three, as whatever disturbs it adds to it."""
-    took = []
-    for _ in range(3):
-        begun = time.thread_time()
-        work()
-        took.append(time.thread_time() - begun)
-    return min(took)
-
-
-def grows_in_proportion(work: Callable[[int], object], *, size: int) -> bool:
-    """Whether eight times as much takes about eight times as long; where it is compared pairwise it is 64 times."""
-    return cpu_seconds(lambda: work(8 * size)) < 24 * max(cpu_seconds(lambda: work(size)), 0.001)
 
 
 @pytest.mark.parametrize(

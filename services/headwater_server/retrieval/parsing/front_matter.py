@@ -6,7 +6,7 @@ import re
 import tomllib
 
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.M | re.S)
-_YAML_TITLE = re.compile(r"""^title[ \t]*:[ \t]+(?P<quote>["']?)(?P<title>.+?)(?P=quote)[ \t]*$""", re.M | re.I)
+_YAML_TITLE = re.compile(r"^title[ \t]*:[ \t](.*)$", re.M | re.I)
 # A thematic break at the top of a text looks the same; metadata has at least one key, and blank lines seldom.
 _YAML_KEY = re.compile(r"^[A-Za-z_][\w.-]*[ \t]*:(?:[ \t]|$)", re.M)
 
@@ -29,7 +29,12 @@ def _yaml_title(text: str) -> str | None:
     if not _YAML_KEY.search(text):
         return None
     title = _YAML_TITLE.search(text)
-    return title["title"] if title else ""
+    return _unquoted(title[1].strip(" \t")) if title else ""
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 2 and value[0] in "\"'" and value[-1] == value[0]
+    return value[1:-1] if is_quoted else value
 
 
 def _toml_title(text: str) -> str | None:

@@ -43,6 +43,7 @@ class _Walker:
         self._hidden = hidden
         self._buffer = LineBuffer()
         self._text: list[str] = []  # of the line under construction, marks included
+        self._has_text = False  # whether anything in it is visible
         self._line = 1  # the last one seen
         self._lists: list[int | None] = []  # of each open list the next number; None: it has bullets
         self._item = ""  # the marker that the next line begins with
@@ -71,10 +72,20 @@ class _Walker:
             node = node.next
 
     def _add_text(self, text: str) -> None:
-        self._text.append(_PERMALINK.sub("", text) if self._heading else text)
+        self._append(_PERMALINK.sub("", text) if self._heading else text)
+
+    def _append(self, text: str) -> None:
+        self._text.append(text)
+        self._has_text = self._has_text or bool(text.strip())
+
+    def _take_text(self) -> str:
+        text = "".join(self._text)
+        self._text = []
+        self._has_text = False
+        return text
 
     def _enter(self, node: LexborNode, tag: str) -> Iterator[Block]:
-        if self._heading and (tag in PARAGRAPHS or tag in HEADINGS) and "".join(self._text).strip():
+        if self._heading and self._has_text and (tag in PARAGRAPHS or tag in HEADINGS):
             yield from self._end_heading()  # a heading that was never closed has all that follows inside it
         yield from self._break(tag)
         if tag in LISTS:
@@ -90,8 +101,7 @@ class _Walker:
 
     def _leave(self, tag: str) -> Iterator[Block]:
         if tag in CELLS and self._in_row():
-            self._cells.append("".join(self._text))
-            self._text = []
+            self._cells.append(self._take_text())
             return
         if tag in HEADINGS and self._heading and not self._in_row():
             yield from self._end_heading()
@@ -113,7 +123,7 @@ class _Walker:
         ends_row = tag in {"tr", "table", "caption"}
         if (self._in_row() and not ends_row) or (self._heading and tag not in HEADINGS):
             if tag in PARAGRAPHS or tag in LINES:
-                self._text.append(" ")
+                self._append(" ")
         elif tag in HEADINGS or (tag in PARAGRAPHS and not self._lists):
             self._end_line()
             yield from self._buffer.take()
@@ -144,8 +154,7 @@ class _Walker:
         return f"{indent}{number}. "
 
     def _end_line(self) -> None:
-        text = "".join(self._text)
-        self._text = []
+        text = self._take_text()
         if self._cells:
             text = " | ".join([*self._cells, text] if text.strip() else self._cells)
             self._cells = []

@@ -48,7 +48,10 @@ _HEAD = 1024
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 _UTF_16_OR_32_BOM = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-_HTML_START = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,512}?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+# A comment ends at its first end: were it let go on to a later one, some of them could be read in very many ways.
+_HTML_START = re.compile(
+    rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html[\s>])", re.I | re.S
+)
 _XML_START = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s")
 _FEW_CONTROLS = 8
 _BINARY_CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\f\r\b\x1b")

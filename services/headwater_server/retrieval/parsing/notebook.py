@@ -110,13 +110,9 @@ def _outputs(cell: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _block(text: str, number: int, *, level: int = 0) -> Iterator[Block]:
-    lines = [line.rstrip() for line in text.split("\n")]
-    while lines and not lines[0]:
-        lines.pop(0)
-    while lines and not lines[-1]:
-        lines.pop()
+    lines = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
     if lines:
-        yield Block("\n".join(lines), SourceMap.whole(number), level)
+        yield Block(lines, SourceMap.whole(number), level)
 
 
 def _text(value: object) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator, Mapping
 
 from docx.document import Document as WordDocument
 from docx.opc.part import PartFactory
+from docx.oxml.ns import qn
 from docx.package import Package
 from docx.parts.document import DocumentPart
 
@@ -16,7 +18,7 @@ from headwater_server.retrieval.parsing.errors import DocumentError, DocumentUnr
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title
-from headwater_server.retrieval.parsing.word_body import Styles, read_body
+from headwater_server.retrieval.parsing.word_body import Element, Styles, read_body
 
 # python-docx reads the body of a template, or of a document with macros (which nothing here runs), as of any other.
 for _kind in (
@@ -26,10 +28,12 @@ for _kind in (
 ):
     PartFactory.part_type_for[f"application/vnd.{_kind}.main+xml"] = DocumentPart
 
-_HEADING_NAME = re.compile(r"^heading ([1-9])$", re.I)
+_HEADING_NAME = re.compile(r"^heading ([1-9])$")
 _NO_TITLE = "Word Document"  # what python-docx says of a document without properties
 _TITLE_NAMES = {"title"}
 _MAX_BASED_ON = 20
+_STYLES, _STYLE, _STYLE_ID = qn("w:styles"), qn("w:style"), qn("w:styleId")
+_NAME, _BASED_ON, _VAL = qn("w:name"), qn("w:basedOn"), qn("w:val")
 
 
 def parse_word(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
@@ -72,17 +76,40 @@ def _styles(document: WordDocument) -> Styles:
     """Return the heading level of every paragraph style that has one, itself or through the styles it is based on."""
     levels: dict[str, int] = {}
     lists: set[str] = set()
-    for style in document.styles:
-        ancestor = style
-        for _ in range(_MAX_BASED_ON):
-            if ancestor is None:
-                break
-            name = ancestor.name or ""
+    named = _named_styles(document)
+    for style in named:
+        for name in _own_and_inherited_names(style, named):
             if match := _HEADING_NAME.match(name):
-                levels.setdefault(style.style_id, int(match[1]))
-            elif name.lower() in _TITLE_NAMES:
-                levels.setdefault(style.style_id, 1)
-            elif name.lower().startswith("list"):
-                lists.add(style.style_id)
-            ancestor = getattr(ancestor, "base_style", None)
+                levels.setdefault(style, int(match[1]))
+            elif name in _TITLE_NAMES:
+                levels.setdefault(style, 1)
+            elif name.startswith("list"):
+                lists.add(style)
     return Styles(levels, frozenset(lists))
+
+
+def _named_styles(document: WordDocument) -> Mapping[str, tuple[str, str]]:
+    """Return the name, in small letters, of every style and the id of the one it is based on, by its id.
+
+    Read once, as python-docx looks through all styles for each that another is based on.
+    """
+    root = document.styles.element
+    if root.tag != _STYLES:
+        raise DocumentUnreadableError("the document is damaged: its styles cannot be read")
+    styles: dict[str, tuple[str, str]] = {}
+    for style in root.iterchildren(_STYLE):
+        styles.setdefault(style.get(_STYLE_ID, ""), (_child(style, _NAME).lower(), _child(style, _BASED_ON)))
+    return styles
+
+
+def _child(style: Element, tag: str) -> str:
+    child = style.find(tag)
+    return "" if child is None else child.get(_VAL, "")
+
+
+def _own_and_inherited_names(style: str, named: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    for _ in range(_MAX_BASED_ON):
+        if style not in named:
+            return
+        name, style = named[style]
+        yield name
