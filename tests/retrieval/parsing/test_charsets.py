@@ -73,6 +73,39 @@ def test_a_page_is_read_in_the_encoding_that_it_declares(language: str, encoding
     assert document.blocks[0].text == " ".join(text.split())
 
 
+LATIN_1 = "“It’s” € 50—never, café"
+
+
+@pytest.mark.parametrize("label", ["iso-8859-1", "ISO_8859-1", "latin1", "L1"])
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.txt", "{text}"),
+        ("a.html", '<meta charset="{label}"><p>{text}'),
+        ("a.xml", '<?xml version="1.0" encoding="{label}"?><a><para>{text}</para></a>'),
+        ("a.eml", "Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: 8bit\n\n{text}"),
+    ],
+)
+def test_what_is_labelled_latin_1_has_the_quotes_and_dashes_of_windows(label: str, name: str, source: str) -> None:
+    content = source.format(text=LATIN_1, label=label).encode("cp1252")
+    declared = f"text/plain; charset={label}" if name == "a.txt" else ""
+    assert parse(content, name=name, media_type=declared).blocks[0].text == LATIN_1
+
+
+def test_what_is_labelled_latin_5_is_turkish_with_the_quotes_of_windows() -> None:
+    text = "“Işıklar” söndü — şaşırdı"
+    assert decode(text.encode("cp1254"), charset="iso-8859-9") == text
+
+
+def test_bytes_that_windows_leaves_undefined_cost_no_more_than_themselves() -> None:
+    assert decode(b"\x93caf\xe9\x94 \x81", charset="latin-1") == "“café” \ufffd"
+
+
+@pytest.mark.parametrize("label", ["", "no-such-charset", "hex", "a\x00b"])
+def test_a_label_that_names_no_charset_is_as_none(label: str) -> None:
+    assert decode("Größe und Schönheit für Ärzte".encode("cp1252"), charset=label) == "Größe und Schönheit für Ärzte"
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -21,6 +21,9 @@ _MAX_TITLE = 300
 # Encodings whose bytes are all ASCII, so that a text in them looks like UTF-8.
 _SEVEN_BIT = re.compile(r"iso-?2022|hz|utf-?7|csiso2022", re.I)
 _ESCAPED = {b"\x1b$@": "iso-2022-jp", b"\x1b$B": "iso-2022-jp", b"\x1b$)C": "iso-2022-kr"}
+# What is labelled as one of these is nearly always the code page of Windows that has quotes and dashes beside it, and
+# browsers read it so: https://encoding.spec.whatwg.org/#names-and-labels.
+_MEANT = {"iso8859-1": "cp1252", "iso8859-9": "cp1254"}
 _NEWLINES = re.compile("\r\n?")
 _SPACE_LIKE = re.compile("[\v\f\x1c-\x1f\x85]")
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\ufeff\ufffe\uffff]")
@@ -52,7 +55,7 @@ def _decode(content: bytes, charset: str) -> str:
     if text is None:
         text = _decoded_as(content, guess_wide_charset(content)) or _decoded_as(content, "utf-8")
     if text is None:
-        text = _decoded_as(content, charset)
+        text = _decoded_as_declared(content, charset)
     return text if text is not None else _decode_guessed(content)
 
 
@@ -67,6 +70,14 @@ def _decoded_as(content: bytes, charset: str) -> str | None:
         return content.decode(charset) if charset else None
     except (LookupError, ValueError):
         return None
+
+
+def _decoded_as_declared(content: bytes, charset: str) -> str | None:
+    try:
+        meant = _MEANT.get(codecs.lookup(charset).name)
+    except (LookupError, ValueError):
+        return None
+    return content.decode(meant, errors="replace") if meant else _decoded_as(content, charset)
 
 
 def _decode_guessed(content: bytes) -> str:
