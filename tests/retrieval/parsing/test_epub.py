@@ -71,6 +71,14 @@ def test_scripts_closed_in_their_own_tag_swallow_nothing() -> None:
     assert [block.text for block in read(make_epub({"a.xhtml": body})).blocks] == ["before", "between", "after"]
 
 
+@pytest.mark.parametrize(
+    "empty", ['<audio src="a.mp3"/>', '<p><object data="a.svg"/></p>', "<canvas/>", '<h2 id="b"/>']
+)
+def test_nor_does_any_other_element(empty: str) -> None:
+    document = read(make_epub({"a.xhtml": f"<p>before</p>{empty}<p>after</p>"}))
+    assert located(document) == [(0, "before", 1, 1), (0, "after", 2, 2)]
+
+
 def test_a_chapter_may_be_in_another_encoding() -> None:
     content = make_epub({"a.xhtml": "<p>x</p>"})
     chapter = '<?xml version="1.0" encoding="iso-8859-2"?><html><body><p>Žluťoučký kůň</p></body></html>'

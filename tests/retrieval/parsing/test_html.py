@@ -104,6 +104,40 @@ def test_without_a_title_the_first_heading_is_it_or_the_name() -> None:
     assert read("<title> </title><p>x").title == "page"
 
 
+# Elements that a page of HTML, unlike one of XHTML, would have all that follows in.
+CLOSED_IN_THEIR_OWN_TAG = [
+    '<audio src="a.mp3"/>', "<video src='a.mp4' controls='controls' />", '<p><object data="f.svg"/></p>', "<canvas/>",
+    '<svg xmlns="http://www.w3.org/2000/svg"/>', '<iframe src="x"/>', '<script src="a/b.js"/>', "<style/>", "<title/>",
+    "<textarea/>", "<noscript/>", "<select/>", '<h2 id="x"/>', "<template/>", "<pre/>", "<table/>", "<ul/>", "<nav/>",
+    "<svg><path/><a/></svg>", "<math><mi/></math>", "<div hidden='hidden'/>", "<frameset/>", "<unheard-of/>",
+]  # fmt: skip
+XMLNS = 'xmlns="http://www.w3.org/1999/xhtml"'
+
+
+@pytest.mark.parametrize("empty", CLOSED_IN_THEIR_OWN_TAG)
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        ("<?xml version='1.0'?><html>", "page.html"),
+        (f"<!DOCTYPE html>\n<html lang='en' {XMLNS}>", "page.html"),
+        ("<html>", "page.xhtml"),
+    ],
+)
+def test_an_element_of_xhtml_that_its_own_tag_closes_swallows_nothing(empty: str, start: str, name: str) -> None:
+    source = f"{start}<head>{empty}</head><body><p>before</p>{empty}<p>after</p><script>no</script></body></html>"
+    document = parse(source.encode(), name=name)
+    assert [(block.level, block.text) for block in document.blocks] == [(0, "before"), (0, "after")]
+
+
+def test_an_empty_element_of_xhtml_still_parts_what_is_beside_it() -> None:
+    source = f"<html {XMLNS}><body>one<p/>two<br/>three<table><tr><td/><td>cell</td></tr></table></body></html>"
+    assert texts(source) == ["one", "two\nthree", "| cell"]
+
+
+def test_in_html_the_slash_of_a_tag_means_nothing() -> None:
+    assert texts("<p>before</p><div hidden/>no</div><p>after</p>") == ["before", "after"]
+
+
 @pytest.mark.parametrize("source", ["<p> </p>", "<script>x</script>", "<!-- x", "<p title='x"])
 def test_a_page_without_text_is_unreadable(source: str) -> None:
     with pytest.raises(DocumentUnreadableError, match="no text"):

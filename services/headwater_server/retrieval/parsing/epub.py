@@ -20,15 +20,8 @@ from headwater_server.retrieval.parsing.html_blocks import read_html_blocks
 from headwater_server.retrieval.parsing.limits import ParseLimits, TextBudget
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title, clean, decode, one_line
+from headwater_server.retrieval.parsing.xml_declaration import declared_charset
 
-_XML_CHARSET = re.compile(rb"""\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([\w.:-]{1,40})["']""")
-# XHTML may close these in their own tag, as HTML may not: all that follows would be taken for a script. Any tag of them
-# matches, so that none is tried twice.
-_RAW_TAG = re.compile(
-    r"""<(?:script|style|title|xmp|iframe|noembed|noframes|noscript|textarea)(?=[\s/])
-    (?:[^>"'/]++|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|/(?!>))*+(?P<end>/?>|\Z)""",
-    re.I | re.X,
-)
 # Of a document type declaration with entities, which HTML has none of, the reader of HTML sees the end as text.
 _DOCTYPE = re.compile(
     r"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:<!--(?:(?!-->).)*+-->\s*+)*+<!DOCTYPE[^>\[]*+\[(?:(?!\]\s*+>).)*+\]\s*+>",
@@ -71,12 +64,11 @@ def _blocks(archive: zipfile.ZipFile, package: Package, limits: ParseLimits) -> 
 
 def _chapter_blocks(content: bytes, limits: ParseLimits) -> list[Block]:
     limits.check_markup(content.count(b"<"))
-    declared = _XML_CHARSET.match(content)
-    text = clean(decode(content, charset=declared[1].decode("ascii") if declared else ""))
+    text = clean(decode(content, charset=declared_charset(content)))
     limits.check_characters(len(text))
     if doctype := _DOCTYPE.match(text):
         text = text[doctype.end() :]
-    return read_html_blocks(_RAW_TAG.sub(lambda tag: "" if tag["end"] == "/>" else tag[0], text))
+    return read_html_blocks(text, xhtml=True)
 
 
 def _count_lines(text: str, before: int) -> tuple[SourceMap, int]:

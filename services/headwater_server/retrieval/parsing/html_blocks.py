@@ -23,9 +23,14 @@ _PERMALINK = re.compile(r"¶\s*$")
 _SPACE = re.compile(r"\s+")
 
 
-def read_html_blocks(source: str) -> list[Block]:
-    """Return the blocks of an HTML source; their source maps count its lines."""
-    return read_tree_blocks(LexborHTMLParser(mark_lines(source)))
+def read_html_blocks(source: str, *, xhtml: bool = False) -> list[Block]:
+    """Return the blocks of an HTML source; their source maps count its lines.
+
+    Args:
+        source: The source.
+        xhtml: Whether it is XHTML.
+    """
+    return read_tree_blocks(LexborHTMLParser(mark_lines(source, xhtml=xhtml)))
 
 
 def read_tree_blocks(tree: LexborHTMLParser) -> list[Block]:

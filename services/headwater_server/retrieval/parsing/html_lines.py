@@ -13,6 +13,9 @@ On the way the source is rid of what has no text or would make the builder slow:
 - elements open inside more than `MAX_DEPTH` others: the builder's time grows with the square of the depth. Their text
   stays. (Browsers do the same, at 512.)
 
+In XHTML an element may be closed in its own tag. HTML has no such tags: the builder would take all that follows for
+what is in the element. They become empty elements, or nothing.
+
 The tokens follow the tokenization rules of the HTML standard (section 13.2.5), apart from the escaped states of scripts
 and CDATA sections of foreign content.
 """
@@ -23,7 +26,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from headwater_server.retrieval.parsing.html_elements import FOREIGN, INLINE, SELF_LIMITING, VOID
+from headwater_server.retrieval.parsing.html_elements import DROPPED, FOREIGN, INLINE, SELF_LIMITING, VOID
 
 MAX_DEPTH = 1000
 
@@ -35,19 +38,40 @@ _MARK = re.compile("([\U000f0000-\U000fffff])([\U00100000-\U0010ffff])")
 
 _ATTRIBUTES = r"""(?:[\s/]++|[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+)*+"""
 _RAW = "script|style|xmp|iframe|noembed|noframes|noscript|textarea|title"
-_TOKEN = re.compile(
-    rf"""<!--(?:-?>|.*?(?:--!?>|\Z))
-    |<(?P<raw>{_RAW})(?=[\s/>]){_ATTRIBUTES}>.*?(?:</(?P=raw)(?=[\s/>])[^>]*+(?:>|\Z)|\Z)
-    |<(?P<end>/?)(?P<name>[a-z][^\s/>]*+)(?P<rest>{_ATTRIBUTES})(?:>|\Z)
-    |<[!?/][^>]*+(?:>|\Z)""",
-    re.I | re.S | re.X | re.A,
-)
+_XHTML_HEAD = 4096
+_XHTML_ROOT = re.compile(r"""<html\s[^>]*?\bxmlns\s*+=\s*+["']http://www\.w3\.org/1999/xhtml["']""", re.I)
 
 
-def mark_lines(source: str) -> str:
-    """Return HTML to build a tree of, its text marked with line numbers; see the module's text."""
+def _tokens(*, raw_begins: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"""<!--(?:-?>|.*?(?:--!?>|\Z))
+        |<(?P<raw>{_RAW})(?=[\s/>]){_ATTRIBUTES}{raw_begins}.*?(?:</(?P=raw)(?=[\s/>])[^>]*+(?:>|\Z)|\Z)
+        |<(?P<end>/?)(?P<name>[a-z][^\s/>]*+)(?P<rest>{_ATTRIBUTES})(?:>|\Z)
+        |<[!?/][^>]*+(?:>|\Z)""",
+        re.I | re.S | re.X | re.A,
+    )
+
+
+_TOKEN = _tokens(raw_begins=">")
+_XHTML_TOKEN = _tokens(raw_begins="(?<!/)>")
+_RAW_NAMES = frozenset(_RAW.split("|"))
+
+
+def is_xhtml(source: str) -> bool:
+    """Whether a page says at its beginning that it is XHTML."""
+    head = source[:_XHTML_HEAD]
+    return head.lstrip().startswith("<?xml") or _XHTML_ROOT.search(head) is not None
+
+
+def mark_lines(source: str, *, xhtml: bool = False) -> str:
+    """Return HTML to build a tree of, its text marked with line numbers; see the module's text.
+
+    Args:
+        source: The page.
+        xhtml: Whether it is XHTML.
+    """
     source = _PRIVATE_REFERENCE.sub("\ufffd", _PRIVATE.sub("\ufffd", source))
-    return "".join(_marked(source))
+    return "".join(_marked(source, xhtml=xhtml))
 
 
 def split_marks(text: str) -> Iterator[tuple[int, str]]:
@@ -58,10 +82,10 @@ def split_marks(text: str) -> Iterator[tuple[int, str]]:
         yield ((ord(high) - _HIGH) << _LOW_BITS) + ord(low) - _LOW, piece
 
 
-def _marked(source: str) -> Iterator[str]:
-    depth = _Depth()
+def _marked(source: str, *, xhtml: bool) -> Iterator[str]:
+    depth = _Depth(xhtml=xhtml)
     line, position = 1, 0
-    for token in _TOKEN.finditer(source):
+    for token in (_XHTML_TOKEN if xhtml else _TOKEN).finditer(source):
         if token.start() > position:
             yield _mark_text(source[position : token.start()], line)
         line += source.count("\n", position, token.end())
@@ -87,7 +111,8 @@ def _mark_line(text: str, number: int) -> str:
 class _Depth:
     """Decides which tags stay, by how many elements are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, xhtml: bool) -> None:
+        self._xhtml = xhtml
         self._open: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._total = 0
@@ -99,14 +124,24 @@ class _Depth:
             return token[0] if (token["raw"] or "").lower() == "title" else ""
         if name in INLINE:
             return ""
+        if self._xhtml and name not in VOID and not token["end"] and token["rest"].endswith("/"):
+            return self._empty(name)
         if name in VOID or name in SELF_LIMITING:
             return token[0]
         if token["end"]:
             return token[0] if self._close(name) else ""
         return token[0] if self._enter(name, token["rest"]) else ""
 
+    def _empty(self, name: str) -> str:
+        """Return an element without content; empty for one that is not looked into anyway, or may not be empty."""
+        is_seen = name not in DROPPED and name not in _RAW_NAMES and not self._is_in_foreign()
+        return f"<{name}></{name}>" if is_seen else ""
+
+    def _is_in_foreign(self) -> bool:
+        return any(self._open[foreign] for foreign in FOREIGN)
+
     def _enter(self, name: str, attributes: str) -> bool:
-        if attributes.endswith("/") and any(self._open[foreign] for foreign in FOREIGN) and name not in FOREIGN:
+        if attributes.endswith("/") and self._is_in_foreign() and name not in FOREIGN:
             return False  # empty in foreign content; elsewhere the slash means nothing
         if self._total >= MAX_DEPTH:
             self._dropped[name] += 1

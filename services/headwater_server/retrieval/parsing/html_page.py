@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborHTMLParser
 from headwater_server.retrieval.model import ParsedDocument
 from headwater_server.retrieval.parsing.errors import DocumentUnreadableError
 from headwater_server.retrieval.parsing.html_blocks import read_tree_blocks
-from headwater_server.retrieval.parsing.html_lines import mark_lines
+from headwater_server.retrieval.parsing.html_lines import is_xhtml, mark_lines
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title, clean, decode
@@ -27,7 +27,8 @@ def parse_html(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     """
     text = clean(decode(file.content, charset=file.charset or _declared_charset(file.content)))
     limits.check_characters(len(text))
-    tree = LexborHTMLParser(mark_lines(text))
+    xhtml = is_xhtml(text) or file.name.lower().endswith(".xhtml")
+    tree = LexborHTMLParser(mark_lines(text, xhtml=xhtml))
     blocks = tuple(read_tree_blocks(tree))
     if not blocks:
         raise DocumentUnreadableError("the page has no text")
