@@ -29,6 +29,7 @@ def test_what_says_the_same_is_folded_and_the_best_stays(other: str) -> None:
     [
         pytest.param(changed(50, "25"), id="a number more"),
         pytest.param(changed(50, "not"), id="a not more"),
+        *(pytest.param(changed(50, word), id=f"a {word} more") for word in ("nobody", "nothing", "neither", "nor")),
         pytest.param(" ".join(WORDS[:60]), id="half of it"),
         pytest.param(" ".join([*WORDS[:50], "nobody", "7", *WORDS[50:]]), id="another number of words"),
         pytest.param(" ".join(WORDS[::-1]), id="the same words in another order"),
@@ -38,6 +39,14 @@ def test_what_says_the_same_is_folded_and_the_best_stays(other: str) -> None:
 )
 def test_what_says_something_else_stays(other: str) -> None:
     hits = [hit(LONG, document="a"), hit(other, document="b")]
+    assert without_duplicates(hits) == hits
+
+
+@pytest.mark.parametrize(
+    ("plain", "negated"), [("does", "doesn't"), ("will", "won't"), ("can", "can’t"), ("is", "ISN'T"), ("did", "didnʼt")]
+)
+def test_a_not_that_is_part_of_a_word_says_something_else(plain: str, negated: str) -> None:
+    hits = [hit(changed(50, plain), document="a"), hit(changed(50, negated), document="b")]
     assert without_duplicates(hits) == hits
 
 

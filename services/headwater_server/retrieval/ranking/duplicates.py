@@ -22,9 +22,12 @@ _PIECE = 24  # characters
 _PIECES = 6
 _WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"\d")
+_CONTRACTED_NOT = re.compile(r"n['’ʼ]t$")
+_WORD_OR_CONTRACTION = re.compile(r"\w+n['’]t\b|\w+")
 _REVERSING = frozenset(
     _WORD.findall("""
-    no not never none without only except cannot nicht kein keine keinen nie ohne nur außer ne pas jamais sans sauf
+    no not never none nothing nobody nowhere neither nor without only except cannot
+    nicht kein keine keinen nie ohne nur außer ne pas jamais sans sauf
     nunca sin salvo non mai senza tranne niet geen nooit zonder não sem inte aldrig utan ikke aldri uten bez не нет без
     никогда
     """)
@@ -55,7 +58,7 @@ class _Text:
     @cached_property
     def telling(self) -> Sequence[str]:
         """The numbers, and every "not", in their order: a single one may turn what the other words say around."""
-        return [word for word in self.words if word in _REVERSING or _DIGIT.search(word)]
+        return [word for word in _WORD_OR_CONTRACTION.findall(self.plain) if _is_telling(word)]
 
     @cached_property
     def shingles(self) -> frozenset[tuple[str, ...]]:
@@ -80,6 +83,10 @@ class _Text:
     def _resembles(self, other: _Text) -> bool:
         common = len(self.shingles & other.shingles)
         return common >= LEAST_RESEMBLANCE * (len(self.shingles) + len(other.shingles) - common)
+
+
+def _is_telling(word: str) -> bool:
+    return word in _REVERSING or bool(_DIGIT.search(word) or _CONTRACTED_NOT.search(word))
 
 
 def without_duplicates(hits: Iterable[Hit]) -> list[Hit]:
