@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
 from importlib import import_module
 
 import pytest
@@ -116,6 +120,31 @@ def test_other_types_are_unsupported(content: bytes, name: str, declared: str) -
         detect(content, name=name, declared=declared)
     assert caught.value.reason == Reason.DOCUMENT_UNSUPPORTED
     assert "supported are plain text (.txt)" in str(caught.value)
+
+
+def tar_of(*files: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, content in enumerate(files):
+            entry = tarfile.TarInfo(f"{number}.pdf")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def stored_zip_of(*files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for number, content in enumerate(files):
+            archive.writestr(f"{number}.pdf", content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["documents.tar", "documents.zip", "documents.pdf", "documents"])
+@pytest.mark.parametrize(("pack", "kind"), [(tar_of, "a tar archive"), (stored_zip_of, "a ZIP archive")])
+def test_an_archive_of_pdfs_is_not_taken_for_one_of_them(pack: Callable[..., bytes], kind: str, name: str) -> None:
+    with pytest.raises(DocumentUnsupportedError, match=f"the file is {kind}"):
+        detect(pack(PDF_BYTES, PDF_BYTES), name=name)
 
 
 @pytest.mark.parametrize(

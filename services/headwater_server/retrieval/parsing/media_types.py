@@ -133,8 +133,7 @@ def _specific_type(declared: str) -> str:
 def _type_by_signature(content: bytes, expected: str) -> str:
     """Return the type that the bytes plainly have, empty if they have none that is plain to see."""
     head = content[:_HEAD]
-    # Readers accept a PDF's header anywhere in the first kilobyte, but a text may well mention it.
-    if head.startswith(b"%PDF-") or (b"%PDF-" in head and (expected == PDF or b"\x00" in content)):
+    if head.startswith(b"%PDF-"):
         return PDF
     if head.startswith(b"{\\rtf"):
         return RTF
@@ -148,7 +147,9 @@ def _type_by_signature(content: bytes, expected: str) -> str:
         )
     if kind := foreign_kind(head):
         raise DocumentUnsupportedError(f"the file is {kind}; {what_is_supported()}")
-    return ""
+    # Readers accept a PDF's header anywhere in the first kilobyte, but a text may well mention it, and an archive may
+    # begin with a PDF that is one of many files in it.
+    return PDF if b"%PDF-" in head and (expected == PDF or b"\x00" in content) else ""
 
 
 def _type_by_start(head: bytes) -> str:
