@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headwater_server.retrieval.parsing.number_formats import built_in_code, format_number, plain_number
 
+THOUSANDS = '[>=1000000]0.0,,"M";[>=1000]0.0,"K";0'
 ACCOUNTING = '_(* #,##0.00_);_(* (#,##0.00);_(* "-"??_);_(@_)'
 
 
@@ -55,6 +56,25 @@ ACCOUNTING = '_(* #,##0.00_);_(* (#,##0.00);_(* "-"??_);_(@_)'
         (61.0, "yyyy-mm-dd", "1900-03-01"),
         (-1.0, "yyyy-mm-dd", "-1"),
         (3e6, "yyyy-mm-dd", "3000000"),
+        *[
+            (value, THOUSANDS, shown)
+            for value, shown in ((2.5e6, "2.5M"), (2500.0, "2.5K"), (500.0, "500"), (0.0, "0"), (-2500.0, "-2500"))
+        ],
+        (1.0, '[=1]"Yes";"No"', "Yes"),
+        (0.0, '[=1]"Yes";"No"', "No"),
+        (-1.0, '[=1]"Yes";"No"', "No"),
+        (-5.0, '[>=1000]0.0,"K";0', "-5"),
+        (-5.0, "[Red][<0]0.0;0", "-5.0"),
+        (0.5, "[<1]0%;[Red][>=1]0.0", "50%"),
+        (1.5, "[<1]0%;[Red][>=1]0.0", "1.5"),
+        (-5.0, '[>100]0.0;(0);"between"', "(5)"),
+        (50.0, '[>100]0.0;(0);"between"', "between"),
+        (7.25, "[>100]0.0", "7.25"),
+        (7.25, "[<>7.25]0;[>100]0", "7.25"),
+        (45352.0, "[>=1]yyyy-mm-dd;0%", "2024-03-01"),
+        (0.25, "[>=1]yyyy-mm-dd;0%", "25%"),
+        (1.0, "0" + "%" * 60, "1"),
+        (1e29, f"0.{'0' * 30}{'%' * 15}", f"1{'0' * 59}.{'0' * 30}{'%' * 15}"),
         (math.inf, "0.00", "inf"),
         (7.0, "", "7"),
     ],
@@ -81,6 +101,6 @@ def test_a_plain_number_loses_only_its_binary_dust(text: str, expected: str) -> 
     assert plain_number(text) == expected
 
 
-@given(st.floats(), st.text('0#?,.%Ee/@ymdhsGneral;[]"\\_*$-+() é', max_size=40), st.booleans())
+@given(st.floats(), st.text('0#?<>=,.%Ee/@ymdhsGneral;[]"\\_*$-+() é', max_size=40), st.booleans())
 def test_any_number_in_any_format_becomes_some_text(value: float, code: str, from_1904: bool) -> None:
     assert len(format_number(value, code, from_1904=from_1904)) < 1000

@@ -1,13 +1,14 @@
 """Numbers as a spreadsheet shows them, by the format codes of its cells (ECMA-376 part 1, 18.8.30 and 18.8.31).
 
 Dates and times are written as ISO 8601 writes them, whatever the order of the format, for it depends on the reader's
-country; what the format leaves out (the day, the seconds) is left out. Colours, widths and conditions have no part.
+country; what the format leaves out (the day, the seconds) is left out. Colours and widths have no part.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -25,13 +26,18 @@ _GENERAL = "General"
 _TOKEN = re.compile(
     r"""
     "(?P<quoted>[^"]*)"? | \\(?P<escaped>.) | _. | \*. | \[\$(?P<currency>[^\]-]*)[^\]]*\]
-    | \[(?P<elapsed>h+|m+|s+)\] | \[[^\]]*\] | (?P<ampm>AM/PM|A/P) | (?P<general>General) | (?P<code>.)
+    | \[(?P<elapsed>h+|m+|s+)\] | \[(?P<comparison><=|>=|<>|<|>|=)(?P<bound>[+-]?\d{1,30}(?:\.\d{0,30})?)\]
+    | \[[^\]]*\] | (?P<ampm>AM/PM|A/P) | (?P<general>General) | (?P<code>.)
     """,
     re.X | re.I | re.S,
 )
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "<>": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
+}  # fmt: skip
 _DIGITS = frozenset("0#?")
 _MAX_CODE = 255  # characters, as in Excel
 _MAX_DECIMALS = 30
+_MAX_SCALE = 30  # of the power of ten that percent signs multiply with; more digits than `_WIDE` has come of it
 _LAST_DAY = 2_958_466  # the first day that is not in the year 9999
 _ONE_DAY = 86_400
 _LARGEST = 1e30  # larger ones, and what is no number, are not written out
@@ -55,11 +61,12 @@ def format_number(value: float, code: str, *, from_1904: bool = False) -> str:
     if not code or not abs(value) < _LARGEST:
         return _general(value)
     sections = _sections(code[:_MAX_CODE])
-    negative = value < 0 and len(sections) > 1
-    section = sections[1] if negative else sections[2] if value == 0 and len(sections) > 2 else sections[0]
+    section = next((section for section in sections if section.condition.holds(value)), None)
+    if section is None or section.scale > _MAX_SCALE:
+        return _general(value)
     if section.letters or section.elapsed:
         return _moment(value, section, from_1904=from_1904) or _general(value)
-    return _number(abs(value) if negative else value, section)
+    return _number(abs(value) if section.condition.implies_sign else value, section)
 
 
 def plain_number(text: str) -> str:
@@ -72,9 +79,29 @@ def plain_number(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Condition:
+    """What a number must be like for a part of a format code to be used."""
+
+    comparison: str = ""
+    """Empty: any number will do."""
+    bound: float = 0.0
+    implies_sign: bool = False
+    """Whether the part is for negative numbers by its place: it then has the sign that they are to have, if any."""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is like that."""
+        return not self.comparison or _COMPARISONS[self.comparison](value, self.bound)
+
+
+_ANY = _Condition()
+_NEGATIVE = _Condition("<", implies_sign=True)
+
+
+@dataclass(frozen=True, slots=True)
 class _Section:
     """One of the up to four parts of a format code: for positive numbers, negative ones, zero, and text."""
 
+    condition: _Condition
     letters: str
     """Of the placeholders of dates and times, in lower case."""
     elapsed: str
@@ -93,7 +120,24 @@ class _Section:
 
 @lru_cache(maxsize=1000)
 def _sections(code: str) -> tuple[_Section, ...]:
-    return tuple(_parse_section(part) for part in _split_sections(code)[:3])
+    parts = _split_sections(code)[:3]
+    return tuple(_parse_section(part, condition) for part, condition in zip(parts, _conditions(parts), strict=True))
+
+
+def _conditions(parts: Sequence[str]) -> list[_Condition]:
+    """Return when each part is used: where its condition holds, and else by its place. The first that holds counts."""
+    written = [_written_condition(part) for part in parts]
+    by_place = {
+        1: [_ANY],
+        2: [_Condition(">="), _ANY if any(written) else _NEGATIVE],
+        3: [_Condition(">"), _NEGATIVE, _ANY],
+    }[len(parts)]
+    return [own or implied for own, implied in zip(written, by_place, strict=True)]
+
+
+def _written_condition(code: str) -> _Condition | None:
+    found = next((token for token in _TOKEN.finditer(code) if token["comparison"]), None)
+    return _Condition(found["comparison"], float(found["bound"])) if found else None
 
 
 def _split_sections(code: str) -> list[str]:
@@ -106,7 +150,7 @@ def _split_sections(code: str) -> list[str]:
     return parts
 
 
-def _parse_section(code: str) -> _Section:
+def _parse_section(code: str, condition: _Condition) -> _Section:
     mask: list[str] = []
     letters = elapsed = ""
     is_general = False
@@ -126,6 +170,7 @@ def _parse_section(code: str) -> _Section:
     digits, tail = tuple(mask[places[0] : places[-1] + 1]), tuple(mask[places[-1] + 1 :])
     exponent = _first(digits, "Ee")
     return _Section(
+        condition,
         letters,
         elapsed,
         is_general or "@" in mask or "/" in mask,
