@@ -5,6 +5,7 @@ ONNX is protobuf (`onnx.proto` at github.com/onnx/onnx); the few fields needed a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +18,15 @@ _FLOAT, _INT64 = 1, 7
 _INT, _INTS = 2, 7  # kinds of attributes
 
 
-def write_model(folder: Path, vocabulary: Mapping[str, int]) -> None:
-    """Writes `model.onnx` and `tokenizer.json`; words that are not in the vocabulary are the token 1."""
+def write_model(folder: Path, vocabulary: Mapping[str, int], *, pairs: int | None = None, bias: float = 0.0) -> None:
+    """Writes `model.onnx` and `tokenizer.json`.
+
+    Args:
+        folder: Where.
+        vocabulary: The number of each word; words that are not in it are the token 1.
+        pairs: How many pairs the model takes at once; None: any number.
+        bias: What it adds to each score.
+    """
     folder.mkdir(parents=True)
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "[SEP]": 2, **vocabulary}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
@@ -26,19 +34,21 @@ def write_model(folder: Path, vocabulary: Mapping[str, int]) -> None:
         single="$A [SEP]", pair="$A [SEP] $B:1 [SEP]:1", special_tokens=[("[SEP]", 2)]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "model.onnx").write_bytes(_model())
+    (folder / "model.onnx").write_bytes(_model(pairs, bias))
 
 
-def _model() -> bytes:
+def _model(pairs: int | None, bias: float) -> bytes:
     nodes = [
         _node("Mul", ["input_ids", "attention_mask"], "left"),
         _node("Cast", ["left"], "numbers", _text(1, "to") + _number(3, _FLOAT) + _number(20, _INT)),
-        _node("ReduceSum", ["numbers"], "logits", _text(1, "axes") + _number(8, 1) + _number(20, _INTS)),
+        _node("ReduceSum", ["numbers"], "sums", _text(1, "axes") + _number(8, 1) + _number(20, _INTS)),
+        _node("Add", ["sums", "bias"], "logits"),
     ]
     graph = b"".join(_message(1, node) for node in nodes) + _text(2, "sum")
     for name in ("input_ids", "attention_mask"):
-        graph += _message(11, _value(name, _INT64))
-    graph += _message(12, _value("logits", _FLOAT))
+        graph += _message(11, _value(name, _INT64, pairs))
+    graph += _message(5, _number(2, _FLOAT) + _text(8, "bias") + _message(9, struct.pack("<f", bias)))
+    graph += _message(12, _value("logits", _FLOAT, pairs))
     return _number(1, 6) + _message(7, graph) + _message(8, _text(1, "") + _number(2, 11))
 
 
@@ -47,8 +57,9 @@ def _node(operator: str, inputs: list[str], output: str, attribute: bytes = b"")
     return node + (_message(5, attribute) if attribute else b"")
 
 
-def _value(name: str, kind: int) -> bytes:
-    shape = b"".join(_message(1, _text(2, size)) for size in ("pairs", f"tokens of {name}"))
+def _value(name: str, kind: int, pairs: int | None) -> bytes:
+    rows = _text(2, "pairs") if pairs is None else _number(1, pairs)
+    shape = b"".join(_message(1, size) for size in (rows, _text(2, f"tokens of {name}")))
     return _text(1, name) + _message(2, _message(1, _number(1, kind) + _message(2, shape)))
 
 

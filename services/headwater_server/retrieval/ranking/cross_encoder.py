@@ -67,6 +67,7 @@ class _Model:
     """The loaded model. Not for the event loop's thread."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
             runtime = load_runtime()
             from tokenizers import Tokenizer  # noqa: PLC0415 (only who has such a model needs it)
@@ -88,7 +89,20 @@ class _Model:
         self._inputs = {each.name for each in self._session.get_inputs()}
 
     def scores(self, query: str, passages: Sequence[str]) -> list[float]:
-        """The scores of some passages."""
+        """The scores of some passages.
+
+        Raises:
+            RerankerUnavailable: The model fails, or gives what are no scores.
+        """
+        try:
+            logits = self._logits(query, passages)
+        except Exception as error:  # both libraries raise bare Exceptions for what a model does not take
+            raise RerankerUnavailable(f"the model in {self._folder} fails: {error}") from error
+        if not np.isfinite(logits).all():
+            raise RerankerUnavailable(f"the model in {self._folder} gives scores that are no finite numbers")
+        return [float(score) for score in logits]
+
+    def _logits(self, query: str, passages: Sequence[str]) -> npt.NDArray[np.float64]:
         encodings = self._tokenizer.encode_batch([(query, passage) for passage in passages])
         columns: dict[str, npt.NDArray[np.int64]] = {
             "input_ids": np.array([each.ids for each in encodings], dtype=np.int64),
@@ -97,4 +111,4 @@ class _Model:
         }
         given: dict[str, Any] = {name: column for name, column in columns.items() if name in self._inputs}
         logits = np.asarray(self._session.run(None, given)[0], dtype=np.float64).reshape(len(passages), -1)
-        return [float(score) for score in logits[:, -1]]
+        return logits[:, -1]
