@@ -76,6 +76,19 @@ def test_rows_of_a_table_are_lines_of_cells() -> None:
     assert texts(source) == ["Cap\nA | B\n1 2 |"]
 
 
+def test_a_heading_in_the_caption_of_a_table_is_a_line_of_it() -> None:
+    table = (
+        "<table><caption><h2>Prices</h2></caption><tr><td>a</td><td>1</td></tr><tr><td>b</td><td>2</td></tr></table>"
+    )
+    document = read(f"{table}<p>text</p><h2>Next</h2><p>more</p>")
+    assert [(block.level, block.text) for block in document.blocks] == [
+        (0, "Prices\na | 1\nb | 2"),
+        (0, "text"),
+        (2, "Next"),
+        (0, "more"),
+    ]
+
+
 def test_a_table_that_lays_out_a_page_is_taken_apart() -> None:
     source = "<table><tr><td><h2>Menu</h2>left<td><table><tr><td>a<td>b</table></table>"
     assert texts(source) == ["Menu", "left", "a | b"]

@@ -126,6 +126,12 @@ def test_a_numbered_heading_ends_the_list_it_is_written_in() -> None:
     assert [block[:2] for block in located(read(make_odt(body)))] == [(1, "Numbered"), (0, "Text")]
 
 
+def test_a_heading_too_long_to_be_one_is_text_and_loses_nothing() -> None:
+    long = "clause " * 400 + "last"
+    document = read(make_odt(f"<text:h>{long}</text:h><text:h>Short</text:h>"))
+    assert located(document) == [(0, long, 1, 1), (1, "Short", 2, 2)]
+
+
 def test_titles_come_from_the_properties_a_heading_or_the_name() -> None:
     assert read(make_odt("<text:h>A heading</text:h>", title="The Title")).title == "The Title"
     assert read(make_odt("<text:h>A heading</text:h>")).title == "A heading"

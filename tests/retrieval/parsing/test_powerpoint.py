@@ -83,6 +83,16 @@ def build_deck(presentation: Presentation) -> None:
     add_slide(presentation, layout=0).shapes.title.text = "Questions?"
 
 
+def test_a_title_too_long_to_be_one_is_text_and_loses_nothing() -> None:
+    long = "clause " * 400 + "last"
+
+    def build(presentation: Presentation) -> None:
+        for title in (long, "Short"):
+            add_slide(presentation, layout=5).shapes.title.text = title
+
+    assert located(read(make_pptx(build))) == [(0, long, 1), (1, "Short", 2)]
+
+
 def test_titles_are_headings_and_shapes_are_blocks_of_their_slide() -> None:
     document = read(make_pptx(build_deck))
     assert document.unit == "slide"

@@ -111,6 +111,12 @@ def test_a_style_based_on_a_heading_is_a_heading() -> None:
     assert located(read(make_docx(build))) == [(2, "Own style", 1, 1)]
 
 
+def test_a_heading_too_long_to_be_one_is_text_and_loses_nothing() -> None:
+    long = "clause " * 400 + "last"
+    content = make_docx(lambda document: (document.add_heading(long, level=2), document.add_heading("Short", level=2)))
+    assert located(read(content)) == [(0, long, 1, 1), (2, "Short", 2, 2)]
+
+
 def test_a_document_without_text_is_unreadable() -> None:
     with pytest.raises(DocumentUnreadableError, match="no text"):
         read(make_docx(lambda d: d.add_paragraph(" ")))

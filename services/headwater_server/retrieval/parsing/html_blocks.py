@@ -101,7 +101,7 @@ class _Walker:
             self._tables.append(self._holds_data(node))
         elif tag == "pre":
             self._pre += 1
-        elif tag in HEADINGS:
+        elif tag in HEADINGS and not self._in_row():  # one in a table's caption is a line of the table
             self._heading = HEADINGS[tag]
 
     def _leave(self, tag: str) -> Iterator[Block]:

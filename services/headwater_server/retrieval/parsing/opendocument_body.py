@@ -11,8 +11,8 @@ from lxml import etree
 from headwater_server.retrieval.model import Block
 from headwater_server.retrieval.parsing.limits import ParseLimits, TextBudget
 from headwater_server.retrieval.parsing.line_buffer import LineBuffer
-from headwater_server.retrieval.parsing.text import clean, one_line
-from headwater_server.retrieval.parsing.xml_parts import Element
+from headwater_server.retrieval.parsing.text import as_heading, clean
+from headwater_server.retrieval.parsing.xml_parts import Element, outermost
 
 _NAMESPACE = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}"
 OFFICE = _NAMESPACE.format("office")
@@ -136,7 +136,8 @@ class _BodyReader:
         elif text:
             yield from self._take_lines()
             buffer = LineBuffer()
-            self._add(buffer, one_line(text, limit=2000) if level else text, number)
+            text, level = as_heading(text, level)
+            self._add(buffer, text, number)
             yield from buffer.take(level=level)
         for part in attached:
             yield from self._container(part, depth=depth, marker="  " * depth)
@@ -151,9 +152,9 @@ class _BodyReader:
 
     def _table(self, table: Element) -> Iterator[Block]:
         rows = LineBuffer()
-        for row in _outermost(table, _ROW):
+        for row in outermost(table, _ROW, skipped=_SKIPPED):
             first = self._number + 1
-            cells = [self._cell(cell) for cell in _outermost(row, _CELL)]
+            cells = [self._cell(cell) for cell in outermost(row, _CELL, skipped=_SKIPPED)]
             if any(cells):
                 rows.add(" | ".join(cells), [(0, first, self._number)])
         yield from rows.take()
@@ -162,25 +163,12 @@ class _BodyReader:
         return " ".join(self._words(cell))
 
     def _words(self, element: Element) -> Iterator[str]:
-        for paragraph in _outermost(element, *_PARAGRAPHS):
+        for paragraph in outermost(element, *_PARAGRAPHS, skipped=_SKIPPED):
             self._number += 1
             text, attached = _paragraph_text(paragraph)
             yield from text.split()
             for part in attached:
                 yield from self._words(part)
-
-
-def _outermost(root: Element, *tags: str) -> Iterator[Element]:
-    """Yield, in document order, the elements of these tags that are not inside another; wrappers are looked into."""
-    stack = [iter(root)]
-    while stack:
-        child = next(stack[-1], None)
-        if child is None:
-            stack.pop()
-        elif child.tag in tags:
-            yield child
-        elif child.tag not in _SKIPPED:
-            stack.append(iter(child))
 
 
 def _heading_level(element: Element) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pptx.oxml.ns import qn
 
 from headwater_server.retrieval.parsing.powerpoint_graphics import Graphics, Part
-from headwater_server.retrieval.parsing.text import clean, one_line
+from headwater_server.retrieval.parsing.text import as_heading, clean
 from headwater_server.retrieval.parsing.xml_parts import Element
 
 _SHAPE, _GROUP, _FRAME, _CONNECTOR = qn("p:sp"), qn("p:grpSp"), qn("p:graphicFrame"), qn("p:cxnSp")
@@ -48,11 +48,9 @@ def read_shapes(tree: Element, part: Part, graphics: Graphics) -> Iterator[Shape
         else:
             kind = _placeholder(shape)
             text = "" if kind in _RUNNING else _shape_text(shape, kind)
-        is_title = kind in _TITLES
-        if is_title:
-            text = one_line(text, limit=2000)
+        text, level = as_heading(text, int(kind in _TITLES))
         if text:
-            yield ShapeText(text, is_title)
+            yield ShapeText(text, is_title=level > 0)
 
 
 def read_notes(tree: Element) -> str:

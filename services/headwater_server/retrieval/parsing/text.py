@@ -17,6 +17,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _MAX_TITLE = 300
+_LONGEST_HEADING = 2000
 
 # Encodings whose bytes are all ASCII, so that a text in them looks like UTF-8.
 _SEVEN_BIT = re.compile(r"iso-?2022|hz|utf-?7|csiso2022", re.I)
@@ -116,6 +117,19 @@ def one_line(text: str, *, limit: int = _MAX_TITLE) -> str:
     """Return text as one line: runs of white space as single spaces, at most `limit` characters."""
     line = " ".join(clean(text[: 8 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def as_heading(text: str, level: int) -> tuple[str, int]:
+    """Return a heading's text on one line, and its level; one too long to be a heading as it is, with level 0.
+
+    A document may give a paragraph the style of a heading: its words are not cut off.
+
+    Args:
+        text: The clean text.
+        level: The level that the document gives it; 0: it is no heading.
+    """
+    line = " ".join(text.split())
+    return (line, level) if level and len(line) <= _LONGEST_HEADING else (text, 0)
 
 
 def choose_title(*candidates: str | None, name: str) -> str:

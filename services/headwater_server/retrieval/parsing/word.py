@@ -18,7 +18,8 @@ from headwater_server.retrieval.parsing.errors import DocumentError, DocumentUnr
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title
-from headwater_server.retrieval.parsing.word_body import Element, Styles, read_body
+from headwater_server.retrieval.parsing.word_body import Styles, read_body
+from headwater_server.retrieval.parsing.xml_parts import Element
 
 # python-docx reads the body of a template, or of a document with macros (which nothing here runs), as of any other.
 for _kind in (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from docx.oxml.ns import qn
 
 from headwater_server.retrieval.model import Block
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.parsing.line_buffer import LineBuffer
-from headwater_server.retrieval.parsing.text import clean, one_line
+from headwater_server.retrieval.parsing.text import as_heading, clean
+from headwater_server.retrieval.parsing.xml_parts import Element, outermost
 
 _P, _TBL, _TR, _TC = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
 _T, _TAB, _BR, _CR, _HYPHEN = qn("w:t"), qn("w:tab"), qn("w:br"), qn("w:cr"), qn("w:noBreakHyphen")
@@ -21,9 +21,6 @@ _SKIPPED = frozenset(
     (_P_PR, qn("w:rPr"), qn("w:drawing"), qn("w:pict"), qn("w:object"), qn("w:del"), qn("w:moveFrom"), qn("w:sectPr"),
      "{http://schemas.openxmlformats.org/markup-compatibility/2006}AlternateContent")
 )  # fmt: skip
-
-# lxml's elements are untyped.
-Element = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class _BodyReader:
         self._list = LineBuffer()
 
     def blocks(self, body: Element) -> Iterator[Block]:
-        for element in _outermost(body, _P, _TBL):
+        for element in outermost(body, _P, _TBL, skipped=_SKIPPED):
             if element.tag == _TBL:
                 yield from self._list.take()
                 yield from self._table(element)
@@ -76,7 +73,8 @@ class _BodyReader:
             return
         yield from self._list.take()
         buffer = LineBuffer()
-        self._add_lines(buffer, one_line(text, limit=2000) if level else text)
+        text, level = as_heading(text, level)
+        self._add_lines(buffer, text)
         yield from buffer.take(level=level)
 
     def _add_lines(self, buffer: LineBuffer, text: str) -> None:
@@ -98,37 +96,24 @@ class _BodyReader:
 
     def _table(self, table: Element) -> Iterator[Block]:
         rows = LineBuffer()
-        for row in _outermost(table, _TR):
+        for row in outermost(table, _TR, skipped=_SKIPPED):
             first = self._number + 1
-            cells = [self._cell(cell) for cell in _outermost(row, _TC)]
+            cells = [self._cell(cell) for cell in outermost(row, _TC, skipped=_SKIPPED)]
             if any(cells):
                 rows.add(" | ".join(cells), [(0, first, self._number)])
         yield from rows.take()
 
     def _cell(self, cell: Element) -> str:
         texts: list[str] = []
-        for paragraph in _outermost(cell, _P):
+        for paragraph in outermost(cell, _P, skipped=_SKIPPED):
             self._number += 1
             texts += _paragraph_text(paragraph).split()
         return " ".join(texts)
 
 
-def _outermost(root: Element, *tags: str) -> Iterator[Element]:
-    """Yield, in document order, the elements of these tags that are not inside another; wrappers are looked into."""
-    stack = [iter(root)]
-    while stack:
-        child = next(stack[-1], None)
-        if child is None:
-            stack.pop()
-        elif child.tag in tags:
-            yield child
-        elif child.tag not in _SKIPPED:
-            stack.append(iter(child))
-
-
 def _paragraph_text(paragraph: Element) -> str:
     pieces: list[str] = []
-    for element in _outermost(paragraph, _T, _TAB, _BR, _CR, _HYPHEN):
+    for element in outermost(paragraph, _T, _TAB, _BR, _CR, _HYPHEN, skipped=_SKIPPED):
         if element.tag == _T:
             pieces.append(element.text or "")
         elif element.tag == _TAB:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import IO, Any
 
 from lxml import etree
@@ -85,6 +85,25 @@ def parse_xml(data: bytes, *, limits: ParseLimits, doctype: bool = False, lenien
     if root is None:
         raise DocumentUnreadableError("the document is damaged: a part of it is not XML")
     return root
+
+
+def outermost(root: Element, *tags: str, skipped: Container[str]) -> Iterator[Element]:
+    """Yield, in document order, the elements of these tags that are not inside another; wrappers are looked into.
+
+    Args:
+        root: Where to look.
+        tags: What to look for.
+        skipped: Tags of the wrappers that are not looked into.
+    """
+    stack = [iter(root)]
+    while stack:
+        child = next(stack[-1], None)
+        if child is None:
+            stack.pop()
+        elif child.tag in tags:
+            yield child
+        elif child.tag not in skipped:
+            stack.append(iter(child))
 
 
 def stream_elements(file: IO[bytes], tag: str, *, until: str) -> Iterator[Element]:
