@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater_server.outgoing.endpoints import api_key_of, path_segment, with_version, without_version
+from headwater_server.outgoing.endpoints import api_key_of, model_path, path_segment, with_version, without_version
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,14 @@ def test_a_segment_cannot_leave_its_place() -> None:
     for text in ("", ".", ".."):
         with pytest.raises(ValueError, match="URL"):
             path_segment(text)
+
+
+def test_a_model_is_among_the_models_unless_its_name_says_where() -> None:
+    assert model_path("x") == "models/x"
+    assert model_path("models/x") == "models/x"
+    assert model_path("tunedModels/x") == "tunedModels/x"
+    with pytest.raises(ValueError, match="cannot stand in a URL"):
+        model_path("x/..")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from headwater_server.assistant.wire_json import (
     tables,
 )
 from headwater_server.errors import InvalidRequest
-from headwater_server.outgoing.endpoints import path_segment, with_version
+from headwater_server.outgoing.endpoints import model_path, with_version
 from headwater_server.outgoing.framing import BodyParser, BomRemover, FramingError
 from headwater_server.outgoing.http import HttpClient
 from headwater_server.outgoing.json_array import ArrayParser
@@ -347,9 +347,8 @@ def content_document(request: GenerateRequest) -> dict[str, object]:
 
 
 def _model_path(model: str) -> str:
-    kind, _, name = model.rpartition("/")
     try:
-        return f"{path_segment(kind or 'models')}/{path_segment(name)}"
+        return model_path(model)
     except ValueError as error:
         raise InvalidRequest("assistant", "is not the name of a model") from error
 

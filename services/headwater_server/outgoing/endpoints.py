@@ -76,6 +76,16 @@ def path_segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def model_path(model: str) -> str:
+    """Where Google has a model, which is `models/NAME` unless its own name says another collection.
+
+    Raises:
+        ValueError: It cannot be the name of a model.
+    """
+    collection, _, name = model.rpartition("/")
+    return f"{path_segment(collection or 'models')}/{path_segment(name)}"
+
+
 def _sendable(key: str, *, where: str) -> str:
     """A key that can stand in a header. Checked here, for the error of whoever sends it would hold the key."""
     if not (key.isascii() and key.isprintable()):

@@ -98,6 +98,13 @@ async def test_what_there_is_not_is_said_with_what_to_do(name: str, message: str
             embedders.get(name)
 
 
+@pytest.mark.parametrize("model", ["..", "../x", "x/..", "models/", "."])
+async def test_a_name_that_would_lead_elsewhere_is_of_no_model(model: str) -> None:
+    async with opened(config(here=NamedEmbedder(api="gemini", base_url="http://here:1"))) as embedders:
+        with pytest.raises(EmbedderUnknown, match="its model's name cannot stand in a URL"):
+            embedders.get(f"here/{model}")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose
 from headwater_server.errors import Reason, ServiceError
 from headwater_server.outgoing.retrying import RetryPolicy
 from headwater_server.retrieval.embedding import MiniLmEmbedder, NamedEmbedder, remote
+from headwater_server.retrieval.embedding.apis.gemini import GeminiApi
 from headwater_server.retrieval.embedding.batching import batches, estimated_tokens
 from headwater_server.retrieval.embedding.config import EmbeddingConfig
 from headwater_server.retrieval.embedding.protocol import AsyncEmbedder
@@ -84,6 +85,19 @@ async def test_requests_are_as_the_api_has_them(api: str, path: str, header: str
     assert sum(sizes) == 250
     assert max(sizes) == min(most, 250)
     assert str(DIMENSION) in json.dumps(server.requests[0][2])  # each calls it by another name
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        ("m", "models/m"),
+        ("tunedModels/m", "tunedModels/m"),
+        ("../v1/models/x:generateContent?a=", "..%2Fv1%2Fmodels/x%3AgenerateContent%3Fa%3D"),
+        ("m#", "models/m%23"),
+    ],
+)
+def test_a_models_name_cannot_leave_its_place_in_the_url(model: str, path: str) -> None:
+    assert GeminiApi().path(model) == f"/v1beta/{path}:batchEmbedContents"
 
 
 async def test_cohere_and_gemini_are_told_what_a_text_is_for() -> None:

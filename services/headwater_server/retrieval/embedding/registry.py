@@ -107,7 +107,7 @@ class Embedders:
             dimension: How many components its vectors must have, where that is known.
 
         Raises:
-            EmbedderUnknown: There is no such provider, or the built-in one has no such model.
+            EmbedderUnknown: There is no such provider, or it can have no such model.
         """
         name = name or self.default
         provider, _, model = name.partition("/")
@@ -119,6 +119,10 @@ class Embedders:
             raise EmbedderUnknown("an embedder is named `provider/model`, in at most 256 bytes")
         if provider not in self._servers:
             raise EmbedderUnknown(f"this server has no embedder {name!r}: {self._hint(provider)}")
+        try:
+            self._servers[provider].api.path(model)
+        except ValueError as error:
+            raise EmbedderUnknown(f"there is no embedder {name!r}: its model's name {error}") from error
         return RemoteEmbedder(name, self._servers[provider], dimension=dimension)
 
     async def check(self, provider: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from headwater_server.outgoing.endpoints import model_path
 from headwater_server.retrieval.embedding.apis.protocol import ApiTraits, Purpose
 from headwater_server.retrieval.embedding.apis.reading import field, listed
 
@@ -26,7 +27,7 @@ class GeminiApi:
 
     def path(self, model: str) -> str:
         """See `EmbeddingApi`."""
-        return f"/v1beta/{_resource(model)}:batchEmbedContents"
+        return f"/v1beta/{model_path(model)}:batchEmbedContents"
 
     def request(
         self, texts: Sequence[str], *, model: str, purpose: Purpose, dimension: int | None

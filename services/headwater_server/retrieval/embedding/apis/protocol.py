@@ -41,7 +41,11 @@ class EmbeddingApi(Protocol):
     traits: ApiTraits
 
     def path(self, model: str) -> str:
-        """Where to post, below the base URL."""
+        """Where to post, below the base URL.
+
+        Raises:
+            ValueError: The model's name cannot stand where it does in the path.
+        """
         ...
 
     def request(
