@@ -108,7 +108,8 @@ class ImportRunner:
                 # Other corpora have other embedders: their documents must not wait for this one's.
                 seconds = self._pauses.begin(document.key.corpus)
                 log.warning("import delayed", document=document.key, error=str(error), retry_seconds=seconds)
-                await self._give_back(document)
+                # Until it is done: a document that stays PROCESSING has nobody who works on it.
+                await self._catalog.return_job(document.key, document.revision, crashed=False)
                 self._board.state_changed(document.key)
             except (CatalogFull, StoreFull, StoreUnavailable, WorkerUnavailable) as error:
                 log.warning("import delayed", document=document.key, error=str(error), retry_seconds=retry_seconds)
@@ -122,8 +123,14 @@ class ImportRunner:
         return True
 
     async def _give_back(self, document: Document) -> None:
+        """Makes the document of a job that was stopped PENDING again.
+
+        Raises nothing: it would end all other jobs, and with them the service.
+        """
         with CancelScope(shield=True), anyio.move_on_after(_GIVE_BACK_SECONDS):
             try:
                 await self._catalog.return_job(document.key, document.revision, crashed=False)
             except CatalogFull:
                 log.warning("job stays claimed until the next start: the disk is full", document=document.key)
+            except Exception:
+                log.exception("job stays claimed until the next start", document=document.key)
