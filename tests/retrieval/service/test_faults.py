@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import pytest
@@ -17,10 +18,12 @@ from headwater_server.errors import Overloaded, PreconditionFailed, Reason, Reso
 from headwater_server.retrieval.calls.downloads import ContentDamagedError
 from headwater_server.retrieval.catalog import DocumentChanges, DocumentKey, SqliteCatalog
 from headwater_server.retrieval.config import RetrievalConfig
+from headwater_server.retrieval.jobs import runner
 from headwater_server.retrieval.opening import open_retrieval
 from headwater_server.retrieval.service import RetrievalCore
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusUnknown, StoreFull, StoreUnavailable
+from headwater_server.retrieval.workers import pool
 from headwater_server.retrieval.workers.limits import WorkerLimits
 from headwater_server.retrieval.workers.probe import probe
 from headwater_server.retrieval.workers.sandbox import Deed
@@ -165,6 +168,23 @@ async def test_a_store_that_cannot_be_reached_delays_an_import(faulty: Retrieval
     FaultyStore.faults.append(StoreUnavailable("gone"))
     assert (await import_text(faulty, "A short text about leave.", "leave")).state == READY
     assert len(await sources(faulty, "leave")) == 1
+
+
+@pytest.mark.parametrize("lacking", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_a_system_that_has_no_descriptor_left_delays_an_import(
+    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch, lacking: int
+) -> None:
+    open_to_read, refusals = pool._open_to_read, [OSError(lacking, os.strerror(lacking)) for _ in range(2)]
+
+    def open_unless_refused(path: Path) -> BinaryIO:
+        if refusals:
+            raise refusals.pop()
+        return open_to_read(path)
+
+    monkeypatch.setattr(runner, "_FIRST_DELAY", 0.05)
+    monkeypatch.setattr(pool, "_open_to_read", open_unless_refused)
+    assert (await import_text(core, "A short text about leave.", "leave")).state == READY
+    assert not refusals
 
 
 async def test_a_corpus_deleted_during_a_search_is_looked_up_again(faulty: RetrievalCore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,9 @@ from headwater_server.retrieval.workers.pool import WorkerPool
 log = structlog.get_logger("headwater.imports")
 
 Publish = Callable[[Progress], None]
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the system has none of just now, whichever document is read."""
 
 
 @dataclass(slots=True)
@@ -138,7 +142,7 @@ class DocumentReader:
 
         Raises:
             WorkerLost: It has cost a worker.
-            WorkerUnavailable: No worker can be started, or it has no embedder.
+            WorkerUnavailable: No worker can be started or handed the document, or it has no embedder.
             EmbedderFailing: The embedder cannot be used on this machine, or its server does not do its work now.
         """
         reading = Reading(publish)
@@ -180,6 +184,10 @@ class DocumentReader:
             reading.failure = failures.READER_FAILED
         except FileNotFoundError:
             reading.failure = failures.CONTENT_MISSING
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                raise WorkerUnavailable(f"the document cannot be handed to a worker: {error}") from error
+            raise
 
     async def _embed(self, reading: Reading, embedder: AsyncEmbedder) -> None:
         done = 0
