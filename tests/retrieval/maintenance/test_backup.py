@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -124,6 +126,82 @@ async def test_damaged_bytes_are_named(tmp_path: Path) -> None:
     file.write_bytes(b"another" + file.read_bytes()[7:])
     report = await backed_up(data, tmp_path / "copy")
     assert report.damaged == [document.name]
+
+
+@pytest.fixture
+def folder_of_one(tmp_path: Path) -> tuple[Path, Path]:
+    """A data folder, and the file of its one document's bytes."""
+
+    async def make() -> None:
+        async with serving(tmp_path / "data" / "retrieval") as core:
+            await import_text(core, text(1), "one")
+
+    anyio.run(make)
+    return tmp_path / "data", only_file(tmp_path / "data")
+
+
+def only_file(folder: Path) -> Path:
+    (file,) = (path for path in (folder / "retrieval" / "contents").rglob("*") if path.is_file())
+    return file
+
+
+def damage(file: Path) -> None:
+    """Changes bytes as a disk does: the file stays the same, also where other backups share it."""
+    with file.open("r+b") as opened:
+        opened.write(b"another")
+
+
+def test_what_an_earlier_backup_has_damaged_is_copied_anew(folder_of_one: tuple[Path, Path], tmp_path: Path) -> None:
+    data, file = folder_of_one
+    back_up(data, tmp_path / "first", progress=silent)
+    damage(only_file(tmp_path / "first"))
+    report = back_up(data, tmp_path / "second", previous=tmp_path / "first", progress=silent)
+    assert (report.damaged, report.copied_bytes) == ([], len(text(1)))
+    assert only_file(tmp_path / "second").read_bytes() == file.read_bytes() == text(1).encode()
+
+
+def test_damaged_bytes_are_named_by_every_backup_that_has_them(
+    folder_of_one: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, file = folder_of_one
+    damage(file)
+    first = back_up(data, tmp_path / "first", progress=silent)
+    second = back_up(data, tmp_path / "second", previous=tmp_path / "first", progress=silent)
+    assert first.damaged == second.damaged == ["corpora/default/documents/one"]
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_what_an_interrupted_backup_has_left_damaged_is_copied_anew(
+    folder_of_one: tuple[Path, Path], tmp_path: Path, *, mended: bool
+) -> None:
+    data, file = folder_of_one
+
+    def interrupt(progress: BackupProgress) -> None:
+        if progress.what == "databases":
+            raise KeyboardInterrupt
+
+    damage(file)
+    with pytest.raises(KeyboardInterrupt):
+        back_up(data, tmp_path / "copy", progress=interrupt)
+    if mended:
+        file.write_text(text(1))
+    report = back_up(data, tmp_path / "copy", progress=silent)
+    assert report.damaged == ([] if mended else ["corpora/default/documents/one"])
+    assert only_file(tmp_path / "copy").read_bytes() == file.read_bytes()
+
+
+def test_bytes_that_the_disk_does_not_take_make_no_backup(
+    folder_of_one: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = folder_of_one
+
+    def lost(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", lost)
+    with pytest.raises(OSError, match="Input/output"):
+        back_up(data, tmp_path / "copy", progress=silent)
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.fixture

@@ -121,33 +121,59 @@ def _finish(source: Layout, copy: Layout, files: _Contents, progress: Report) ->
 
 
 class _Contents:
-    """The contents on their way from one folder to another."""
+    """The contents on their way from one folder to another.
+
+    None is trusted by its name: what an earlier backup has, or an interrupted attempt has left, is compared with its
+    checksum, and copied from the source where it differs. A damaged file would else be carried from backup to backup.
+    """
 
     def __init__(self, source: Path, target: Path, previous: Path | None, progress: Report) -> None:
         self._source = source
         self._target = target
         self._previous = previous
         self._progress = progress
+        self._done: set[ContentKey] = set()
         self.copied_bytes = 0
         self.damaged: set[ContentKey] = set()
 
     def copy(self, wanted: Iterable[ContentKey]) -> list[ContentKey]:
         """Copies those that are not there yet; returns those that have been removed from the source."""
-        missing = [content for content in wanted if not content_path(self._target / "contents", content).exists()]
+        missing = [content for content in wanted if content not in self._done and not self._was_left(content)]
         gone = []
         for done, content in enumerate(sorted(missing, key=lambda each: (each.tenant, each.sha256))):
             self._progress(BackupProgress("documents", done, len(missing)))
-            if not self._copy(content):
+            if self._link(content) or self._copy(content):
+                self._done.add(content)
+            else:
                 gone.append(content)
         if missing:
             self._progress(BackupProgress("documents", len(missing), len(missing)))
         return gone
 
+    def _was_left(self, content: ContentKey) -> bool:
+        """Whether an attempt that was interrupted has left it, and whole."""
+        if not _is_whole(content_path(self._target / "contents", content), content):
+            return False
+        self._done.add(content)
+        return True
+
+    def _link(self, content: ContentKey) -> bool:
+        """Shares it with the earlier backup, if that has it, and whole."""
+        if self._previous is None:
+            return False
+        earlier = content_path(self._previous / "contents", content)
+        if not _is_whole(earlier, content):
+            return False
+        target = self._place(content)
+        try:
+            target.unlink(missing_ok=True)
+            target.hardlink_to(earlier)
+        except OSError:  # it is on another file system
+            return False
+        return True
+
     def _copy(self, content: ContentKey) -> bool:
-        target = content_path(self._target / "contents", content)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._linked(content, target):
-            return True
+        """Copies it, damaged or not; False if it has been removed."""
         staged = self._target / "uploads" / content.sha256  # emptied when a server is started on the copy
         sha256 = hashlib.sha256()
         try:
@@ -159,19 +185,18 @@ class _Contents:
                 sha256.update(block)
                 out.write(block)
                 self.copied_bytes += len(block)
+            out.flush()
+            os.fsync(out.fileno())  # says what the disk could not take, which a sync of everything does not
         if sha256.hexdigest() != content.sha256:
             self.damaged.add(content)
-        staged.replace(target)
+        staged.replace(self._place(content))
         return True
 
-    def _linked(self, content: ContentKey, target: Path) -> bool:
-        if self._previous is None:
-            return False
-        try:
-            target.hardlink_to(content_path(self._previous / "contents", content))
-        except OSError:  # it is not in it, or on another file system
-            return False
-        return True
+    def _place(self, content: ContentKey) -> Path:
+        """Its file in the copy, whose folder is made."""
+        target = content_path(self._target / "contents", content)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return target
 
     def keep_only(self, wanted: Iterable[ContentKey]) -> None:
         """Removes what an earlier attempt has copied and nobody wants any more."""
@@ -179,6 +204,15 @@ class _Contents:
         for path in (self._target / "contents").glob("*/*/*"):
             if path not in keep:
                 path.unlink()
+
+
+def _is_whole(path: Path, content: ContentKey) -> bool:
+    """Whether a file is there, can be read, and is the content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == content.sha256
+    except OSError:
+        return False
 
 
 def _copy_database(source: sqlite3.Connection, target: Path, progress: Report) -> None:
