@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 CORPUS = CorpusKey("tenant", "corpus")
 LIMIT_SECONDS = 60
+PAGE_BYTES = 4096
 
 
 async def found_by_every_mode(store: EmbeddedStore, corpus: CorpusKey = CORPUS) -> list[str]:
@@ -208,6 +209,32 @@ async def test_an_index_of_other_passages_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "two" / "index" / "1" / "data-0", tmp_path / "one" / "index" / "1" / "data-0")
     async with EmbeddedStore.open(tmp_path / "one") as store:
         assert await found_by_every_mode(store) == sorted(text for number in range(20) for text in content(number))
+
+
+async def test_a_damaged_page_of_one_corpus_holds_up_no_other(tmp_path: Path) -> None:
+    other = CorpusKey("another tenant", "corpus")
+    async with EmbeddedStore.open(tmp_path) as store:
+        await filled(store, CORPUS, {f"d{number}": long_content(number) for number in range(10)})
+        await filled(store, other, {"d": ["passage"]})
+    damage_page_with(tmp_path / "truth.sqlite3", b"passage 5 part 10")
+    shutil.rmtree(tmp_path / "index")  # so that all of it must be read
+    async with EmbeddedStore.open(tmp_path) as store:
+        pid = await index_process(store)
+        for text in ("second passage", "third passage"):
+            with anyio.fail_after(LIMIT_SECONDS):
+                await store.wait_applied(await store.replace_document(other, document(text), passages(text)))
+        assert await found_by_every_mode(store, other) == ["passage", "second passage", "third passage"]
+        result = await store.search(query("passage", CORPUS))
+        assert not result.current
+        assert store.index_pid == pid
+
+
+def damage_page_with(database: Path, text: bytes) -> None:
+    """Overwrites the first page of a closed database that has a text in it."""
+    with database.open("r+b") as opened:
+        page = opened.read().index(text) // PAGE_BYTES
+        opened.seek(page * PAGE_BYTES)
+        opened.write(b"\xff" * PAGE_BYTES)
 
 
 def long_content(number: int) -> list[str]:

@@ -199,7 +199,10 @@ class Store(Protocol):
         ...
 
     async def wait_applied(self, version: int) -> None:
-        """Returns once searches see the write of this version. The caller sets the limit of the wait."""
+        """Returns once searches see the write of this version, and those before. The caller sets the limit of the wait.
+
+        A corpus whose data are damaged, so that no more of it can be searched, is not waited for: it would hold up all.
+        """
         ...
 
     async def applied_version(self) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 from headwater_server.retrieval.store.index.applying import apply_next, verify
 from headwater_server.retrieval.store.index.rebuilding import Rebuild, Rebuilding
 from headwater_server.retrieval.store.index.shard import Shard, ShardBroken, discard, read_progress
-from headwater_server.retrieval.store.truth.connection import reading
+from headwater_server.retrieval.store.protocol import StoreError
+from headwater_server.retrieval.store.truth.connection import reading, translated_errors
 from headwater_server.retrieval.store.truth.reader import (
     CorpusState,
     corpora_changed_since,
@@ -54,6 +55,7 @@ class Shards:
         self._lagging: dict[int, int] = {}  # corpus row → version up to which its shard is known to be in step
         self._seen = 0
         self._failures: dict[int, tuple[int, float]] = {}  # corpus row → how often in a row, not again before
+        self._unreadable: dict[int, tuple[int, float]] = {}  # the same of corpora whose truth is damaged
         self._flush_at: float | None = None
         self._flush_by = 0.0
         self.flushed: list[tuple[int, int]] = []
@@ -61,8 +63,12 @@ class Shards:
 
     @property
     def applied(self) -> int:
-        """The version up to which every shard has applied every write."""
-        return min(self._lagging.values(), default=self._seen)
+        """The version up to which every shard has applied every write.
+
+        But for those of corpora that cannot be read: nobody waits for what is damaged on the disk.
+        """
+        lagging = (version for row, version in self._lagging.items() if row not in self._unreadable)
+        return min(lagging, default=self._seen)
 
     def start(self) -> None:
         """Looks at what there is; removes what belongs to no corpus."""
@@ -108,7 +114,7 @@ class Shards:
 
     def is_due(self, corpus: int) -> bool:
         """Whether `step` has something to do for a corpus now."""
-        return corpus in self._lagging and not self._paused(corpus)
+        return corpus in self._lagging and not self._paused(corpus) and not _waits(self._unreadable, corpus)
 
     def get(self, corpus: CorpusState) -> Shard | None:
         """The shard of a corpus as it is; None if it cannot be used now."""
@@ -156,20 +162,16 @@ class Shards:
 
     def step(self, row: int) -> None:
         """Applies the next part of what a corpus's shard lacks."""
-        with reading(self._truth):
-            corpus = get_corpus(self._truth, row)
-            if corpus is None:
-                self._forget(row)
-                return
-            if corpus.passages == 0 and row not in self._open:  # nothing to find; a shard left on the disk can wait
-                self._lagging.pop(row)
-                return
-            try:
-                shard = self._opened(corpus)
-                complete = self._apply(shard, corpus)
-            except (ShardBroken, OSError) as error:
-                self.broken(row, error)
-                return
+        try:
+            with translated_errors(), reading(self._truth):  # within a search, `reading` leaves the errors to that
+                applied = self._apply_to(row)
+        except StoreError as error:
+            self._put_off(row, error)
+            return
+        self._unreadable.pop(row, None)
+        if applied is None:
+            return
+        shard, complete = applied
         if complete:
             self._lagging.pop(row, None)
         if shard.unflushed:
@@ -178,6 +180,22 @@ class Shards:
             self._failures.pop(row, None)
         if shard.unflushed >= FLUSH_AFTER_PASSAGES:
             self._flush(row, shard)
+
+    def _apply_to(self, row: int) -> tuple[Shard, bool] | None:
+        """Applies the next part; returns the shard, and whether that was all. None where there is none to apply to."""
+        corpus = get_corpus(self._truth, row)
+        if corpus is None:
+            self._forget(row)
+            return None
+        if corpus.passages == 0 and row not in self._open:  # nothing to find; a shard left on the disk can wait
+            self._lagging.pop(row)
+            return None
+        try:
+            shard = self._opened(corpus)
+            return shard, self._apply(shard, corpus)
+        except (ShardBroken, OSError) as error:
+            self.broken(row, error)
+            return None
 
     def _apply(self, shard: Shard, corpus: CorpusState) -> bool:
         """Applies the next part; returns whether that was all."""
@@ -221,7 +239,8 @@ class Shards:
     def seconds_until_due(self) -> float | None:
         """How long `flush_when_due`, `work` or a paused corpus may still wait; None if nothing does."""
         now = time.monotonic()
-        due = [at - now for row, (_, at) in self._failures.items() if row in self._lagging]
+        waiting = [*self._failures.items(), *self._unreadable.items()]
+        due = [at - now for row, (_, at) in waiting if row in self._lagging]
         if self._flush_at is not None:
             due.append(self._flush_at - now)
         anew = self._rebuilding.seconds_until_due(self._open)
@@ -238,17 +257,25 @@ class Shards:
 
     def broken(self, row: int, error: ShardBroken | OSError) -> None:
         """Throws a shard away, to be made anew from the truth; at once the first time, then with longer pauses."""
-        times = self._failures.get(row, (0, 0.0))[0] + 1
-        pause = 0.0 if times == 1 else min(2.0 ** (times - 2), _LONGEST_PAUSE)
+        pause = _note_failure(self._failures, row)
         log.warning("the index of corpus %d is made anew in %.0f s: %s", row, pause, error)
-        self._failures[row] = (times, time.monotonic() + pause)
         self._rebuilding.cancel(row)
         self._close(row, seal=False)
         discard(self._path(row))
         self._lagging[row] = 0
 
+    def _put_off(self, row: int, error: StoreError) -> None:
+        """Lets a corpus wait whose truth cannot be read; its shard, which is not to blame, finds what it has."""
+        pause = _note_failure(self._unreadable, row)
+        log.error(
+            "corpus %d cannot be read for its index, next attempt in %.0f s; see `headwater doctor --deep`: %s",
+            row,
+            pause,
+            error,
+        )
+
     def _paused(self, row: int) -> bool:
-        return row in self._failures and time.monotonic() < self._failures[row][1]
+        return _waits(self._failures, row)
 
     def _path(self, row: int) -> Path:
         return self._directory / str(row)
@@ -295,4 +322,17 @@ class Shards:
         self._close(row, seal=False)
         self._lagging.pop(row, None)
         self._failures.pop(row, None)
+        self._unreadable.pop(row, None)
         discard(self._path(row))
+
+
+def _note_failure(failures: dict[int, tuple[int, float]], row: int) -> float:
+    """Notes that a corpus failed once more; returns for how long it waits: not the first time, then ever longer."""
+    times = failures.get(row, (0, 0.0))[0] + 1
+    pause = 0.0 if times == 1 else min(2.0 ** (times - 2), _LONGEST_PAUSE)
+    failures[row] = (times, time.monotonic() + pause)
+    return pause
+
+
+def _waits(failures: dict[int, tuple[int, float]], row: int) -> bool:
+    return row in failures and time.monotonic() < failures[row][1]

@@ -24,6 +24,7 @@ from headwater_server.retrieval.store.index.shard import (
     discard_beside,
     to_progress,
 )
+from headwater_server.retrieval.store.protocol import StoreError
 from headwater_server.retrieval.store.truth.connection import reading
 from headwater_server.retrieval.store.truth.reader import CorpusState, get_corpus
 
@@ -178,7 +179,7 @@ class Rebuilding:
                 seconds = time.monotonic() - rebuild.began
                 log.info("the index of corpus %d was made anew in %.0f s", rebuild.corpus, seconds)
                 return rebuild.corpus, shard
-        except (ShardBroken, OSError, ValueError, TypeError, KeyError) as error:
+        except (ShardBroken, StoreError, OSError, ValueError, TypeError, KeyError) as error:
             self.failed(error)
         return None
 
