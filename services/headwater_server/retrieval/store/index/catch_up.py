@@ -285,11 +285,7 @@ class Shards:
         if shard is not None:
             self._open.move_to_end(corpus.row)
             return shard
-        while len(self._open) >= MOST_OPEN:
-            oldest, idle = next(iter(self._open.items()))
-            if idle.unflushed:
-                self._flush(oldest, idle)
-            self._close(oldest, seal=True)
+        self._make_room()
         path = self._path(corpus.row)
         progress = read_progress(path, dimension=corpus.dimension)
         if progress is None:
@@ -298,6 +294,15 @@ class Shards:
             shard = Shard.load(path, dimension=corpus.dimension)
         self._open[corpus.row] = shard
         return shard
+
+    def _make_room(self) -> None:
+        """Closes the shards that were used least lately, so that one more may be opened."""
+        # Not one that is being made anew: to open it again removes what is beside it, which is the new one.
+        idle = [row for row in self._open if self._rebuilding.needed_since(row) is None]
+        for row in idle[: max(0, len(self._open) - MOST_OPEN + 1)]:
+            if self._open[row].unflushed:
+                self._flush(row, self._open[row])
+            self._close(row, seal=True)
 
     def _flush(self, row: int, shard: Shard) -> None:
         try:
