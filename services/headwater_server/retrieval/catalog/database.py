@@ -18,6 +18,8 @@ from headwater_server.retrieval.catalog.errors import CatalogFull
 T = TypeVar("T")
 
 _BUSY_MILLISECONDS = 10_000
+_LOG_BYTES = 16 << 20
+"""What is left of the write-ahead log once a large transaction has been taken in."""
 # The last of each stand for limits on a file's size: no disk is full, and yet there is no room.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
@@ -35,6 +37,7 @@ class Database:
             self.writer.execute("PRAGMA journal_mode = WAL")
             self.writer.execute("PRAGMA synchronous = FULL")
             self.writer.execute("PRAGMA foreign_keys = ON")
+            self.writer.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             self._reader = _connect(path)
         except BaseException:
             self.writer.close()

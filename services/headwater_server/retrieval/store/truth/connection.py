@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headwater_server.retrieval.store.protocol import StoreFull, StoreUnavailable
@@ -12,6 +12,10 @@ from headwater_server.retrieval.store.truth.schema import migrate
 
 _BUSY_SECONDS = 10.0
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # the second for limits of size, quotas of disk
+
+
+_LOG_BYTES = 16 << 20
+"""What is left of the write-ahead log once a large transaction has been taken in."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -25,6 +29,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             migrate(connection)
         except BaseException:
             connection.close()
@@ -83,9 +88,11 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
         try:
             yield
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if connection.in_transaction:  # SQLite undoes some failed transactions by itself
                 connection.execute("ROLLBACK")
+            if _is_full(error):
+                _empty_log(connection)
             raise
 
 
@@ -95,9 +102,18 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code in _FULL:
+        if _is_full(error):
             raise StoreFull(f"the disk or the store's quota is full; nothing was written ({error})") from error
         if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
             raise StoreUnavailable(f"the store's database failed: {error}") from error
         raise
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _FULL
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Gives the disk back what an undone transaction has filled the write-ahead log with, which would keep its size."""
+    with suppress(sqlite3.Error):  # what has failed before is to be told, and not this
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
