@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import anyio
@@ -141,6 +143,19 @@ async def test_a_store_without_room_fails_the_document_with_its_reason(tmp_path:
         failed = await import_text(core, long, "long")
         assert (failed.state, reason_of(failed)) == (FAILED, "QUOTA_EXCEEDED")
         assert [source.document for source in await sources(core, "leave")] == [kept.name]
+
+
+async def test_a_document_whose_passages_would_fill_the_disk_fails_and_leaves_the_reserve(
+    core: RetrievalCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = (64 + 1) << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=free))
+    kept = await import_text(core, "A short text about leave.", "short")
+    assert kept.state == READY
+    long = "\n\n".join(f"Paragraph {number}. " + "Many words again. " * 50 for number in range(400))
+    failed = await import_text(core, long, "long")
+    assert (failed.state, reason_of(failed)) == (FAILED, "QUOTA_EXCEEDED")
+    assert [source.document for source in await sources(core, "leave")] == [kept.name]
 
 
 async def test_a_full_disk_refuses_a_document_and_nothing_is_stored(

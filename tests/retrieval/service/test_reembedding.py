@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -274,6 +276,28 @@ async def test_a_full_disk_pauses_the_work(tmp_path: Path, monkeypatch: pytest.M
             await until(lambda: not FaultyStore.faults)
             assert (await reembedded(core)).embedder == "e0/m"
             assert await found(core, "noon") == ["noon"]
+
+
+async def test_a_disk_with_little_room_pauses_the_work_before_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def little(path: object) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(total=1 << 40, free=1 << 20)
+
+    async with embedding_server() as server, serving_with(tmp_path, server) as core:
+        await fill(core, "noon", "dawn")
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "disk_usage", little)
+            await reembed(core, "e0/m")
+            await until(lambda: len(asked) >= 6)
+            assert (await corpus(core)).embedder == BUILTIN_EMBEDDER
+            texts = {text for texts in server.texts for text in texts}
+            assert not texts & {f"The bell rings at {word}." for word in ("noon", "dawn")}
+        assert (await reembedded(core)).passage_count == 2
+        assert await found(core, "noon") == ["noon"]
 
 
 async def test_the_work_goes_on_after_the_service_was_stopped(tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-import anyio
 import structlog
-from anyio import to_thread
 
 from headwater_server.retrieval.catalog import Catalog, CorpusSetup, Document
 from headwater_server.retrieval.config import RetrievalConfig
@@ -18,17 +16,14 @@ from headwater_server.retrieval.jobs.failures import Failure
 from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.progress import Progress, ProgressBoard, Stage
 from headwater_server.retrieval.jobs.reading import DocumentReader, Reading
-from headwater_server.retrieval.jobs.room import has_room
+from headwater_server.retrieval.jobs.room import require_room
 from headwater_server.retrieval.jobs.takeovers import Takeovers
+from headwater_server.retrieval.jobs.waiting import wait_until_found
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.store.protocol import CorpusUnknown, PassageRecord, Store, StoreFull
 from headwater_server.retrieval.workers.errors import WorkerLost
 
 log = structlog.get_logger("headwater.imports")
-
-_APPLY_SECONDS = 15.0
-"""After so long a wait for the index a line is logged; the wait goes on where there is room on the disk, because READY
-means found."""
 
 
 class Importer:
@@ -130,11 +125,11 @@ class Importer:
             if await self._catalog.corpus_setup(key.corpus) != setup:
                 await self._again(found)
                 return
-            await self._require_room(found)
+            await require_room(self._catalog, key.tenant, passages=passages)
             mark = await self._takeovers.settled([key.corpus])
             record = record_of(current)
             version = await self._store.replace_document(key.corpus, record, passages)
-        await self._wait_until_found(found, version)
+        await wait_until_found(self._store, self._catalog, version, corpus=key.corpus)  # READY means found
         async with self._locks.hold(key.corpus):
             current = await self._current(found)
             if current is None:
@@ -165,15 +160,3 @@ class Importer:
         if current is None or current.revision != document.revision:
             return None
         return replace(current, found_title=document.found_title, found_media_type=document.found_media_type)
-
-    async def _wait_until_found(self, document: Document, version: int) -> None:
-        while True:
-            with anyio.move_on_after(_APPLY_SECONDS):
-                await self._store.wait_applied(version)
-                return
-            log.warning("index lags behind", document=document.key, version=version)
-            await self._require_room(document)
-
-    async def _require_room(self, document: Document) -> None:
-        if not await to_thread.run_sync(has_room, self._catalog.content_path(document.content)):
-            raise StoreFull("there is too little room on the disk")

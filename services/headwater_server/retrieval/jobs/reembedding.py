@@ -38,7 +38,9 @@ from headwater_server.retrieval.jobs import failures
 from headwater_server.retrieval.jobs.failures import Failure
 from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.reading import PROVIDER_REFUSALS, DocumentReader, Reading
+from headwater_server.retrieval.jobs.room import require_room
 from headwater_server.retrieval.jobs.takeovers import Takeovers
+from headwater_server.retrieval.jobs.waiting import wait_until_found
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.store.protocol import (
     CorpusKey,
@@ -62,7 +64,6 @@ _STEPS = 64
 """How many steps are fetched at once."""
 _WAIT_SECONDS = 0.5
 """How long to wait for documents that are being imported, before looking again."""
-_APPLY_SECONDS = 60.0
 _PROBE = "Is the embedder well?"
 
 
@@ -177,7 +178,8 @@ class Reembedder:
                 done, version = await self._pass(reembedding, version)
                 if done:
                     continue
-                await self._wait_applied(version)
+                # So that the corpus is found at once when the shadow takes over.
+                await wait_until_found(self._store, self._catalog, version, corpus=reembedding.shadow)
                 if await self._take_over(reembedding):
                     log.info("reembedded", corpus=reembedding.corpus.corpus_id, embedder=reembedding.embedder.name)
                     return
@@ -242,8 +244,13 @@ class Reembedder:
         return await self._remake(reembedding, step.document)
 
     async def _remake(self, reembedding: Reembedding, document: Document) -> int | None:
-        """Reads a document and puts its new passages into the shadow."""
+        """Reads a document and puts its new passages into the shadow.
+
+        Raises:
+            StoreFull: There is too little room for them.
+        """
         corpus, shadow = reembedding.corpus, reembedding.shadow
+        await require_room(self._catalog, shadow.tenant)  # before any embedder is paid, as it is tried again
         setup = await self._catalog.corpus_setup(corpus)
         if setup is None:
             raise _Outdated
@@ -260,6 +267,7 @@ class Reembedder:
                 error, count = reading.failure.status_of(document), 0
             else:
                 passages = reading.records(language=setup.language)
+                await require_room(self._catalog, shadow.tenant, passages=passages)
                 version = await self._store.replace_document(shadow, record_of(current), passages)
                 error, count = b"", len(passages)
             await self._catalog.record_reembedded(shadow, current, passage_count=count, error=error)
@@ -315,14 +323,6 @@ class Reembedder:
         except CorpusUnknown:
             return False
         return True
-
-    async def _wait_applied(self, version: int) -> None:
-        """Waits until the index has what the shadow has, so that the corpus is found at once when it takes over."""
-        while True:
-            with anyio.move_on_after(_APPLY_SECONDS):
-                await self._store.wait_applied(version)
-                return
-            log.warning("index lags behind", version=version)
 
     @asynccontextmanager
     async def _of_current(self, reembedding: Reembedding) -> AsyncGenerator[None]:
