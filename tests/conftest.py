@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.serving import FRONT, FRONTS, HANDBOOK, headwater, serving
+
+# No test fails for the time it takes. Hypothesis knows that by itself where CI is set, and has its own profile then.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="module", params=FRONTS)
