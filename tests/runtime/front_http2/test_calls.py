@@ -232,5 +232,5 @@ async def test_a_reader_who_does_not_read_holds_up_its_own_writer_and_nobody_els
                 before = written
                 await asyncio.sleep(0.2)
             assert await method(stubs, "UnaryUnary")(b"other") == b"other"
-        assert written < 10_000_000
+        assert written < 32_000_000  # grpc's client takes more ahead, the faster a connection has been
         stalled.cancel()
