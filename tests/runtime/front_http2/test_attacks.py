@@ -41,6 +41,16 @@ def _resets() -> bytes:
     return b"".join(parts)
 
 
+async def _assert_ends_its_connection(flood: bytes) -> None:
+    async with (
+        answering(Services()) as (_, address),
+        frames.connected(address) as connection,
+        asyncio.timeout(WAIT_SECONDS),
+    ):
+        await connection.send(flood)
+        await connection.until_closed()
+
+
 @pytest.mark.parametrize(
     "flood",
     [
@@ -59,13 +69,7 @@ def _resets() -> bytes:
     ids=["PING", "SETTINGS", "PRIORITY", "unknown", "empty DATA", "empty CONTINUATION", "headers", "windows", "resets"],
 )
 async def test_a_flood_ends_its_own_connection(flood: bytes) -> None:
-    async with (
-        answering(Services()) as (_, address),
-        frames.connected(address) as connection,
-        asyncio.timeout(WAIT_SECONDS),
-    ):
-        await connection.send(flood)
-        await connection.until_closed()
+    await _assert_ends_its_connection(flood)
 
 
 def _blocks(block: bytes, *, end: bool = True, last: int = 2 * COUNT) -> bytes:
@@ -84,13 +88,7 @@ LARGE = frames.literal(b"x-large", bytes(60_000))
     ids=["malformed", "trailers", "late headers"],
 )
 async def test_large_headers_are_paid_for_whatever_becomes_of_them(flood: bytes) -> None:
-    async with (
-        answering(Services()) as (_, address),
-        frames.connected(address) as connection,
-        asyncio.timeout(WAIT_SECONDS),
-    ):
-        await connection.send(flood)
-        await connection.until_closed()
+    await _assert_ends_its_connection(flood)
 
 
 @pytest.mark.parametrize(

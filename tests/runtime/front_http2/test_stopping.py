@@ -147,8 +147,9 @@ class SlowReader:
         self._socket.close()
 
 
-async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_CLOSING_SECONDS", 0.1)
+@asynccontextmanager
+async def draining() -> AsyncGenerator[tuple[Http2Server, SlowReader]]:
+    """A server that drains, and has said all of an answer whose reader takes it without hurry, and in the end all."""
     pieces, server = Pieces(128), Http2Server()
     echo(server, {"UnaryStream": pieces})
     async with (
@@ -163,30 +164,23 @@ async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatc
         await reader.send(frames.frame(frames.PING, b"drained?", flags=frames.ACK))
         while not pieces.said.is_set():
             await reader.read()
+        yield server, reader
+        await stopping
+    assert reader.size == pieces.size
+
+
+async def test_a_reader_who_still_takes_the_end_of_its_answer_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_CLOSING_SECONDS", 0.1)
+    async with draining() as (_, reader):
         await asyncio.sleep(0.5)  # longer than a connection has that closes at once
         while not reader.ended:
             await reader.send(frames.frame(frames.PING, bytes(8)))  # which a socket that is closed answers with a reset
             assert await reader.read()
         reader.close()
-        await stopping
-    assert reader.size == pieces.size
 
 
 async def test_who_drains_can_wait_until_the_end_of_an_answer_is_taken() -> None:
-    pieces, server = Pieces(128), Http2Server()
-    echo(server, {"UnaryStream": pieces})
-    async with (
-        started(server) as address,
-        asyncio.timeout(WAIT_SECONDS),
-        SlowReader.connected(address) as reader,
-    ):
-        await reader.ask()
-        await reader.read()
-        stopping = asyncio.create_task(server.stop(WAIT_SECONDS))
-        await asyncio.sleep(0)
-        await reader.send(frames.frame(frames.PING, b"drained?", flags=frames.ACK))
-        while not pieces.said.is_set():
-            await reader.read()
+    async with draining() as (server, reader):
         delivered = asyncio.create_task(server.delivered())
         await asyncio.sleep(0.2)  # more than it takes where nobody looks
         assert not delivered.done()
@@ -194,8 +188,6 @@ async def test_who_drains_can_wait_until_the_end_of_an_answer_is_taken() -> None
             assert await reader.read()
         reader.close()
         await delivered
-        await stopping
-    assert reader.size == pieces.size
 
 
 async def test_a_peer_that_says_nothing_more_and_does_not_go_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
