@@ -1,9 +1,12 @@
-"""SQLite's write-ahead log, for files that several processes open at once."""
+"""SQLite's write-ahead log, bounded, for files that several processes open at once."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+
+_LOG_BYTES = 16 << 20
+"""What is left of the log once a large transaction has been taken in."""
 
 
 def write_ahead(connection: sqlite3.Connection, *, patience: float) -> None:
@@ -27,4 +30,5 @@ def write_ahead(connection: sqlite3.Connection, *, patience: float) -> None:
                 raise
             time.sleep(0.01)
         else:
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             return

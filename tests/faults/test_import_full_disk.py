@@ -31,6 +31,17 @@ def can_mount(folder: Path) -> bool:
     return subprocess.run([*NAMESPACE, MOUNT, folder, "true"], capture_output=True, check=False).returncode == 0
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the file system is that servers are started with."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not can_mount(folder):
+        pytest.skip("no file system can be mounted here")
+    monkeypatch.setattr(servers, "HEADWATER", [*NAMESPACE, MOUNT, str(folder), *servers.HEADWATER])
+    return folder
+
+
 class Disk:
     """The server's file system, seen from outside, with a file that takes the room."""
 
@@ -67,14 +78,7 @@ def check(client: Client, model: DocumentModel) -> None:
     model.check_content(client)
 
 
-def test_a_full_disk_refuses_imports_harms_nothing_and_is_forgotten_once_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not can_mount(folder):
-        pytest.skip("no file system can be mounted here")
-    monkeypatch.setattr(servers, "HEADWATER", [*NAMESPACE, MOUNT, str(folder), *servers.HEADWATER])
+def test_a_full_disk_refuses_imports_harms_nothing_and_is_forgotten_once_there_is_room(folder: Path) -> None:
     kept, *others = models(7, seed=7)
     refusals = 0
     with serving(folder / "data") as server, Client(server.target) as client:
@@ -119,14 +123,7 @@ def not_ready(client: Client, model: DocumentModel) -> bool:
         return True
 
 
-def test_a_disk_that_fills_up_in_mid_import_ends_it_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not can_mount(folder):
-        pytest.skip("no file system can be mounted here")
-    monkeypatch.setattr(servers, "HEADWATER", [*NAMESPACE, MOUNT, str(folder), *servers.HEADWATER])
+def test_a_disk_that_fills_up_in_mid_import_ends_it_with_its_reason(folder: Path) -> None:
     kept, changed = models(2, seed=8)
     text = long_text(100_000, about="the disk")
     with serving(folder / "data") as server, Client(server.target) as client:
@@ -148,3 +145,25 @@ def test_a_disk_that_fills_up_in_mid_import_ends_it_with_its_reason(
         disk.make_room()
         import_it(client, changed, 2)
         check(client, changed)
+
+
+def test_a_document_whose_passages_do_not_fit_leaves_the_reserve_and_one_whose_do_fits(folder: Path) -> None:
+    (kept,) = models(1, seed=9)
+    text = long_text(200_000, about="the disk")
+    with serving(folder / "data") as server, Client(server.target) as client:
+        disk = Disk(server, folder)
+        import_it(client, kept, 1)
+        disk.leave(RESERVE + 2 * len(text))
+        with pytest.raises(QuotaExceeded):
+            import_large(client, text)
+        free = shutil.disk_usage(disk.root).free
+        assert free >= RESERVE - 500_000, "nothing of the passages was written; what failed is noted in the catalog"
+        check(client, kept)
+        disk.leave(RESERVE + 20 * len(text))
+        assert import_large(client, text).state == READY
+        assert shutil.disk_usage(disk.root).free >= RESERVE - 500_000, "what was asked for was enough"
+        check(client, kept)
+
+
+def import_large(client: Client, text: bytes) -> document_pb2.Document:
+    return client.documents.import_file(text, document_id="large", media_type="text/plain", timeout=TIME_LIMIT_S)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import structlog
@@ -20,7 +20,7 @@ from headwater_server.errors import Overloaded
 from headwater_server.interfaces import LOCAL_TENANT
 from headwater_server.runtime.bounds import bounded
 from headwater_server.runtime.door import Door
-from headwater_server.runtime.interceptors import Context, Continuation
+from headwater_server.runtime.interceptors import Context, Continuation, abort
 from headwater_server.runtime.servicers import ANSWER
 from headwater_server.runtime.status import CallStatus, status_of
 
@@ -62,7 +62,7 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
             if self._door.has_request(_request_id(request)):
                 return await _pass_on(await continuation(details), request, context)
             self._count()
-            return await _refuse(context, status)
+            return await abort(context, status)
 
         # What is handed to a handler without a deserializer are the bytes.
         if details.method == STREAM:
@@ -97,10 +97,6 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
         if now - self._logged >= _LOG_SECONDS:
             log.warning("server.overloaded", refused=self._refused)
             self._refused, self._logged = 0, now
-
-
-async def _refuse(context: Context, status: CallStatus) -> NoReturn:
-    await context.abort(status.code, status.message, status.trailing_metadata())
 
 
 async def _pass_on(handler: Any, request: bytes, context: Context) -> Any:

@@ -96,7 +96,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                         return await inner(request, context)
                 except Exception as error:
                     status = call.failed(error)
-                return await _abort(context, status)
+                return await abort(context, status)
 
         async def stream(request: Any, context: Context) -> None:
             with _CallLog(method) as call:
@@ -116,12 +116,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     status = call.failed(error)
                 else:
                     return
-                await _abort(context, status)
+                await abort(context, status)
 
         return with_behavior(handler, stream if handler.response_streaming else unary)
 
 
-async def _abort(context: Context, status: CallStatus) -> NoReturn:
+async def abort(context: Context, status: CallStatus) -> NoReturn:
+    """Ends a call with a status and its details."""
     await context.abort(status.code, status.message, status.trailing_metadata())
 
 

@@ -68,11 +68,11 @@ async def test_a_job_goes_on_only_with_room_for_all_of_its_passages(
     many = passages(*("word " * 200 for _ in range(100)))
     async with SqliteCatalog.open(tmp_path) as catalog:
         with_free(monkeypatch, 64 * MIB + size_in_store(many))
-        await require_room(catalog, "acme", passages=many)
+        await require_room(catalog, "acme", size_bytes=size_in_store(many))
         with_free(monkeypatch, 64 * MIB + size_in_store(many) - 1)
-        await require_room(catalog, "acme", passages=many[1:])
+        await require_room(catalog, "acme", size_bytes=size_in_store(many[1:]))
         with pytest.raises(StoreFull):
-            await require_room(catalog, "acme", passages=many)
+            await require_room(catalog, "acme", size_bytes=size_in_store(many))
 
 
 @pytest.mark.anyio

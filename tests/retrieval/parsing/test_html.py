@@ -142,6 +142,16 @@ def test_an_element_of_xhtml_that_its_own_tag_closes_swallows_nothing(empty: str
     assert [(block.level, block.text) for block in document.blocks] == [(0, "before"), (0, "after")]
 
 
+@pytest.mark.parametrize(
+    ("media_type", "expected"),
+    [("application/xhtml+xml", ["before", "after"]), ("Application/XHTML+XML ; charset=utf-8", ["before", "after"]),
+     ("text/html", ["before"])],
+)  # fmt: skip
+def test_a_page_may_be_xhtml_by_its_media_type_alone(media_type: str, expected: list[str]) -> None:
+    document = parse(b"<p>before</p><canvas/><p>after</p>", media_type=media_type)
+    assert [block.text for block in document.blocks] == expected
+
+
 def test_an_empty_element_of_xhtml_still_parts_what_is_beside_it() -> None:
     source = f"<html {XMLNS}><body>one<p/>two<br/>three<table><tr><td/><td>cell</td></tr></table></body></html>"
     assert texts(source) == ["one", "two\nthree", "| cell"]

@@ -207,6 +207,10 @@ async def test_a_document_for_which_the_disk_has_no_room_is_refused_before_it_is
         with pytest.raises(ServiceError) as refused:
             await create_document(core, TEXT.decode(), "leave")
         assert refused.value.reason is Reason.QUOTA_EXCEEDED
+        changed = pb.UpdateDocumentRequest(document=document_pb2.Document(name=kept.name, title="Another title"))
+        with pytest.raises(ServiceError) as refused:
+            await core.update_document(changed, ME)
+        assert refused.value.reason is Reason.QUOTA_EXCEEDED
         assert (await import_events(core, header(old, "kept", sha256=sha256(old))))[-1].document == kept
         assert len(await sources(core, "door")) == 1
     assert list((tmp_path / "uploads").iterdir()) == []

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -229,12 +230,43 @@ async def test_a_damaged_page_of_one_corpus_holds_up_no_other(tmp_path: Path) ->
         assert store.index_pid == pid
 
 
+async def test_a_damaged_list_of_corpora_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    async with EmbeddedStore.open(tmp_path) as store:
+        await filled(store, CORPUS, {"d": ["passage"]})
+    index = sorted((tmp_path / "index").rglob("*"))
+    intact = damage_page(tmp_path / "truth.sqlite3", root_page(tmp_path / "truth.sqlite3", "corpora"))
+    async with EmbeddedStore.open(tmp_path) as store:
+        pid = await index_process(store)
+        with anyio.fail_after(LIMIT_SECONDS):
+            for _ in range(5):
+                with pytest.raises(StoreUnavailable):
+                    await store.search(query("passage", CORPUS))
+        assert store.index_pid == pid
+    assert sorted((tmp_path / "index").rglob("*")) == index
+    (tmp_path / "truth.sqlite3").write_bytes(intact)
+    async with EmbeddedStore.open(tmp_path) as store:
+        assert await found_by_every_mode(store) == ["passage"]
+
+
+def root_page(database: Path, table: str) -> int:
+    """The first page of a table of a closed database, counted from 0."""
+    with closing(sqlite3.connect(database)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+    return int(page) - 1
+
+
 def damage_page_with(database: Path, text: bytes) -> None:
     """Overwrites the first page of a closed database that has a text in it."""
+    damage_page(database, database.read_bytes().index(text) // PAGE_BYTES)
+
+
+def damage_page(database: Path, page: int) -> bytes:
+    """Overwrites a page of a closed database; returns what the file was."""
+    intact = database.read_bytes()
     with database.open("r+b") as opened:
-        page = opened.read().index(text) // PAGE_BYTES
         opened.seek(page * PAGE_BYTES)
         opened.write(b"\xff" * PAGE_BYTES)
+    return intact
 
 
 def long_content(number: int) -> list[str]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from headwater_server.retrieval.catalog import database
+from headwater_server import sqlite_wal
 from headwater_server.retrieval.catalog.database import Database, transaction
 from headwater_server.retrieval.store.protocol import CorpusKey, StoreFull
-from headwater_server.retrieval.store.truth import connection
 from headwater_server.retrieval.store.truth.writer import TruthWriter
 from tests.retrieval.store.records import DIMENSION, EMBEDDER, document, passages
 
@@ -37,7 +36,7 @@ def test_a_write_that_finds_no_room_gives_back_what_it_took(tmp_path: Path) -> N
 
 
 def test_what_a_large_write_took_is_given_back_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_LOG_BYTES", MIB)
+    monkeypatch.setattr(sqlite_wal, "_LOG_BYTES", MIB)
     path = tmp_path / "truth.sqlite3"
     with closing(TruthWriter(path)) as writer:
         writer.create_corpus(CORPUS, dimension=DIMENSION, embedder=EMBEDDER)
@@ -47,7 +46,7 @@ def test_what_a_large_write_took_is_given_back_by_the_next(tmp_path: Path, monke
 
 
 def test_the_catalog_s_log_is_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_LOG_BYTES", MIB)
+    monkeypatch.setattr(sqlite_wal, "_LOG_BYTES", MIB)
     path = tmp_path / "catalog.sqlite"
     with closing(Database(path)) as opened:
         opened.writer.execute("CREATE TABLE texts (text TEXT)")

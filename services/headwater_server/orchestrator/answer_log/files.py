@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from headwater_server.disk_full import says_full
 from headwater_server.orchestrator.answer_log.frames import (
     HEADER_BYTES,
     MAGIC,
@@ -18,8 +18,6 @@ from headwater_server.orchestrator.answer_log.frames import (
     framed,
 )
 from headwater_server.orchestrator.answer_log.protocol import Entry, EventsLost, Fenced, LogFull, LogUnavailable
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AnswerFile:
@@ -222,6 +220,6 @@ class translated_errors:  # noqa: N801 (a context manager, used like a function;
             LogUnavailable: Anything else.
         """
         if isinstance(error, OSError):
-            if error.errno in _FULL:
+            if says_full(error):
                 raise LogFull("there is no room for the answer log") from error
             raise LogUnavailable(f"the answer log cannot be used: {error.strerror}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.v1 import answer_pb2
+from headwater_server.disk_full import says_full
 from headwater_server.migrations import Migration, UnknownFile, migrate
 from headwater_server.orchestrator.answer_log.listing import how_many
 from headwater_server.orchestrator.answer_log.protocol import (
@@ -23,7 +24,6 @@ from headwater_server.orchestrator.answer_log.protocol import (
     NewAnswer,
     RequestIdTaken,
 )
-from headwater_server.sqlite_errors import says_full
 from headwater_server.sqlite_wal import write_ahead
 
 APPLICATION_ID = 0x4857414C

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from headwater_server.disk_full import says_full
 from headwater_server.orchestrator.chats.protocol import ChatsFull, ChatStoreError, ChatsUnavailable
-from headwater_server.sqlite_errors import says_full
 from headwater_server.sqlite_wal import write_ahead
 
 REVISION = "0001"

@@ -17,6 +17,7 @@ from headwater_server.retrieval.calls.reporting import reported
 from headwater_server.retrieval.calls.submissions import Submissions, packed_metadata
 from headwater_server.retrieval.calls.wire import document_message
 from headwater_server.retrieval.catalog import Document, DocumentChanges, DocumentKey
+from headwater_server.retrieval.jobs.room import require_room
 from headwater_server.retrieval.presentation import record_of
 from headwater_server.retrieval.store.protocol import CorpusKey
 from headwater_server.update_masks import fields_to_update
@@ -90,6 +91,7 @@ class DocumentCalls:
         )
         key = _key(given.name, caller)
         with reported(given.name):
+            await require_room(self._parts.catalog, key.tenant)
             document = await self._parts.operations.complete(lambda: self._update(key, changes))
         return self._message(document)
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from anyio import to_thread
 from google.protobuf.message import Message
 
 from headwater.v1 import document_pb2
 from headwater_server import names
 from headwater_server.errors import AlreadyExists, InvalidRequest, Overloaded, Reason, ServiceError
 from headwater_server.retrieval.calls.parts import Parts
-from headwater_server.retrieval.calls.reporting import disk_full, reported
+from headwater_server.retrieval.calls.reporting import reported
 from headwater_server.retrieval.calls.requests import mark_of
 from headwater_server.retrieval.catalog import (
     Accepted,
     BeingDeleted,
-    ContentKey,
     DocumentKey,
     OtherContent,
     RequestIdReused,
@@ -25,7 +21,7 @@ from headwater_server.retrieval.catalog import (
     Submission,
 )
 from headwater_server.retrieval.jobs.progress import Progress
-from headwater_server.retrieval.jobs.room import has_room
+from headwater_server.retrieval.jobs.room import require_room
 from headwater_server.retrieval.store.metadata_values import metadata_from_proto
 
 _RETRY_SECONDS = 10.0
@@ -98,10 +94,8 @@ class Submissions:
             Overloaded: Too many wait.
             ServiceError: There is no room (QUOTA_EXCEEDED).
         """
-        # No content has this checksum; it stands for the folder that all of the tenant's are in.
-        place = self._parts.catalog.content_path(ContentKey(key.tenant, "0" * 64))
-        if not await to_thread.run_sync(partial(has_room, place, size_bytes=size_bytes)):
-            raise disk_full()
+        with reported(names.document_name(key.corpus_id, key.document_id)):
+            await require_room(self._parts.catalog, key.tenant, size_bytes=size_bytes)
         most = self._parts.config.max_waiting_documents
         if await self._parts.catalog.count_jobs(most=most) >= most:
             raise Overloaded(

@@ -96,6 +96,10 @@ class ContentFolder:
         """The file of a content."""
         return content_path(self._contents, content)
 
+    def tenant_folder(self, tenant: str) -> Path:
+        """Where a tenant's contents are; it may not be there yet."""
+        return _tenant_folder(self._contents, tenant)
+
     def place(self, staged: StagedFile, content: ContentKey) -> None:
         """Puts a sealed file in its place; after that it survives a loss of power."""
         target = self.path(content)
@@ -121,9 +125,12 @@ class ContentFolder:
 
 def content_path(contents: Path, content: ContentKey) -> Path:
     """The file of a content in the folder `contents`."""
+    return _tenant_folder(contents, content.tenant) / content.sha256[:2] / content.sha256
+
+
+def _tenant_folder(contents: Path, tenant: str) -> Path:
     # A tenant's name comes from a credential and may be anything; its digest is a file name.
-    tenant = hashlib.sha256(content.tenant.encode()).hexdigest()[:32]
-    return contents / tenant / content.sha256[:2] / content.sha256
+    return contents / hashlib.sha256(tenant.encode()).hexdigest()[:32]
 
 
 def _sync_folder(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,17 +11,14 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from headwater_server.disk_full import says_full
 from headwater_server.retrieval.catalog import checksums
 from headwater_server.retrieval.catalog.errors import CatalogFull
+from headwater_server.sqlite_wal import write_ahead
 
 T = TypeVar("T")
 
-_BUSY_MILLISECONDS = 10_000
-_LOG_BYTES = 16 << 20
-"""What is left of the write-ahead log once a large transaction has been taken in."""
-# The last of each stand for limits on a file's size: no disk is full, and yet there is no room.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+_BUSY_SECONDS = 10.0
 
 
 class Database:
@@ -34,10 +30,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.writer = _connect(path)
         try:
-            self.writer.execute("PRAGMA journal_mode = WAL")
+            write_ahead(self.writer, patience=_BUSY_SECONDS)
             self.writer.execute("PRAGMA synchronous = FULL")
             self.writer.execute("PRAGMA foreign_keys = ON")
-            self.writer.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             self._reader = _connect(path)
         except BaseException:
             self.writer.close()
@@ -82,10 +77,9 @@ class Database:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     checksums.register(connection)
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     return connection
 
 
@@ -112,11 +106,7 @@ def disk_full_reported() -> Iterator[None]:
     """Turns what the operating system and SQLite say of a full disk into `CatalogFull`."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode in _FULL:
-            raise CatalogFull("there is no room on the disk for the catalog") from error
-        raise
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise CatalogFull("there is no room on the disk for the document") from error
+    except (sqlite3.OperationalError, OSError) as error:
+        if says_full(error):
+            raise CatalogFull("there is no room on the disk for the document and what is known of it") from error
         raise

@@ -235,6 +235,10 @@ class Catalog(Protocol):
         """The file with a document's bytes; there as long as a document refers to it. Open files stay readable."""
         ...
 
+    def tenant_folder(self, tenant: str) -> Path:
+        """Where the files of a tenant's documents are; it may not be there yet."""
+        ...
+
     async def count_jobs(self, *, most: int) -> int:
         """How many jobs wait to be claimed, but no more than `most`: further ones are not counted."""
         ...

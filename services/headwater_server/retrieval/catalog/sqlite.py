@@ -221,6 +221,10 @@ class SqliteCatalog:
         """See `Catalog`."""
         return self._contents.path(content)
 
+    def tenant_folder(self, tenant: str) -> Path:
+        """See `Catalog`."""
+        return self._contents.tenant_folder(tenant)
+
     async def count_jobs(self, *, most: int) -> int:
         """See `Catalog`."""
         return await self._database.read(partial(job_table.count, most=most))

@@ -16,7 +16,7 @@ from headwater_server.retrieval.jobs.failures import Failure
 from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.progress import Progress, ProgressBoard, Stage
 from headwater_server.retrieval.jobs.reading import DocumentReader, Reading
-from headwater_server.retrieval.jobs.room import require_room
+from headwater_server.retrieval.jobs.room import require_room, size_in_store
 from headwater_server.retrieval.jobs.takeovers import Takeovers
 from headwater_server.retrieval.jobs.waiting import wait_until_found
 from headwater_server.retrieval.presentation import record_of
@@ -125,7 +125,7 @@ class Importer:
             if await self._catalog.corpus_setup(key.corpus) != setup:
                 await self._again(found)
                 return
-            await require_room(self._catalog, key.tenant, passages=passages)
+            await require_room(self._catalog, key.tenant, size_bytes=size_in_store(passages))
             mark = await self._takeovers.settled([key.corpus])
             record = record_of(current)
             version = await self._store.replace_document(key.corpus, record, passages)

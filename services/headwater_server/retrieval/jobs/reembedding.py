@@ -38,7 +38,7 @@ from headwater_server.retrieval.jobs import failures
 from headwater_server.retrieval.jobs.failures import Failure
 from headwater_server.retrieval.jobs.locks import CorpusLocks
 from headwater_server.retrieval.jobs.reading import PROVIDER_REFUSALS, DocumentReader, Reading
-from headwater_server.retrieval.jobs.room import require_room
+from headwater_server.retrieval.jobs.room import require_room, size_in_store
 from headwater_server.retrieval.jobs.takeovers import Takeovers
 from headwater_server.retrieval.jobs.waiting import wait_until_found
 from headwater_server.retrieval.presentation import record_of
@@ -267,7 +267,7 @@ class Reembedder:
                 error, count = reading.failure.status_of(document), 0
             else:
                 passages = reading.records(language=setup.language)
-                await require_room(self._catalog, shadow.tenant, passages=passages)
+                await require_room(self._catalog, shadow.tenant, size_bytes=size_in_store(passages))
                 version = await self._store.replace_document(shadow, record_of(current), passages)
                 error, count = b"", len(passages)
             await self._catalog.record_reembedded(shadow, current, passage_count=count, error=error)

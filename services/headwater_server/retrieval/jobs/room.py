@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
 
-from headwater_server.retrieval.catalog import Catalog, ContentKey
+from headwater_server.retrieval.catalog import Catalog
 from headwater_server.retrieval.store.protocol import PassageRecord, StoreFull
 
 _MOST_RESERVED = 64 * 1024 * 1024
@@ -43,24 +44,19 @@ def size_in_store(passages: Sequence[PassageRecord]) -> int:
     )
 
 
-async def require_room(catalog: Catalog, tenant: str, *, passages: Sequence[PassageRecord] = ()) -> None:
-    """Lets a job go on only where the disk has room for what it is to write.
+async def require_room(catalog: Catalog, tenant: str, *, size_bytes: int = 0) -> None:
+    """Goes on only where the disk has room for what is to be written, and the reserve is left.
 
     A document's passages are written at once, a hundred thousand and more: without this, one could fill the disk.
 
     Args:
         catalog: Says where on the disk.
         tenant: Whose.
-        passages: What is to be written.
+        size_bytes: How much is to be written.
 
     Raises:
         StoreFull: There is too little room.
     """
-    # No content has this checksum; it stands for the folder that all of the tenant's are in.
-    place = catalog.content_path(ContentKey(tenant, "0" * 64))
-
-    def there_is() -> bool:
-        return has_room(place, size_bytes=size_in_store(passages))
-
-    if not await to_thread.run_sync(there_is):
+    place = catalog.tenant_folder(tenant)
+    if not await to_thread.run_sync(partial(has_room, place, size_bytes=size_bytes)):
         raise StoreFull("there is too little room on the disk")

@@ -15,6 +15,7 @@ from headwater_server.retrieval.parsing.parser import SourceFile
 from headwater_server.retrieval.parsing.text import choose_title, clean, decode
 from headwater_server.retrieval.parsing.xml_declaration import declared_charset
 
+_XHTML = "application/xhtml+xml"
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,300}?\bcharset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.I)
 _META_WITHIN = 4096
 
@@ -27,8 +28,8 @@ def parse_html(file: SourceFile, *, limits: ParseLimits) -> ParsedDocument:
     """
     text = clean(decode(file.content, charset=file.charset or _declared_charset(file.content)))
     limits.check_characters(len(text))
-    xhtml = is_xhtml(text) or file.name.lower().endswith(".xhtml")
-    tree = LexborHTMLParser(mark_lines(text, xhtml=xhtml))
+    said = file.declared_type == _XHTML or file.name.lower().endswith(".xhtml")
+    tree = LexborHTMLParser(mark_lines(text, xhtml=said or is_xhtml(text)))
     blocks = tuple(read_tree_blocks(tree))
     if not blocks:
         raise DocumentUnreadableError("the page has no text")

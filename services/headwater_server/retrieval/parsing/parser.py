@@ -20,6 +20,8 @@ class SourceFile:
     """The detected type, one of the registry's."""
     charset: str = ""
     """The charset that the caller declared with the type, unchecked; may be empty."""
+    declared_type: str = ""
+    """The type that the caller declared, unchecked and without parameters; may be empty."""
 
 
 class Parser(Protocol):

@@ -38,5 +38,6 @@ def parse(content: bytes, *, name: str = "", media_type: str = "", limits: Parse
     limits = limits or ParseLimits()
     limits.check_bytes(len(content))
     detected, charset = detect(content, name=name, declared=media_type)
-    file = SourceFile(content=content, name=name, media_type=detected, charset=charset)
+    declared_type = media_type.partition(";")[0].strip().lower()
+    file = SourceFile(content, name=name, media_type=detected, charset=charset, declared_type=declared_type)
     return find_parser(detected)(file, limits=limits)

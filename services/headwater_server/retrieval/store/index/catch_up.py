@@ -31,6 +31,8 @@ FLUSH_AFTER_PASSAGES = 20_000
 LONGEST_UNFLUSHED = 60.0
 """A flush takes a tenth of a second and more, for which searches wait: so in an import there are but few of them."""
 _LONGEST_PAUSE = 60.0
+_LIST = 0
+"""Stands for the list of the corpora among them: their rows count from 1."""
 
 
 class Shards:
@@ -74,18 +76,30 @@ class Shards:
         """Looks at what there is; removes what belongs to no corpus."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self.refresh()
+        if _LIST in self._unreadable:
+            return
         for entry in self._directory.iterdir():
             if entry.is_dir() and not (entry.name.isdecimal() and int(entry.name) in self._corpora):
                 shutil.rmtree(entry)
 
     def refresh(self) -> None:
-        """Learns which corpora were written to or deleted since the last time."""
-        with reading(self._truth):
-            latest = latest_version(self._truth)
-            if latest == self._seen:
-                return
-            changed = corpora_changed_since(self._truth, self._seen)
-            existing = corpus_rows(self._truth)
+        """Learns which corpora were written to or deleted since the last time; later, where they cannot be read now."""
+        if _waits(self._unreadable, _LIST):
+            return
+        try:
+            with translated_errors(), reading(self._truth):  # within a search, `reading` leaves the errors to that
+                self._learn()
+        except StoreError as error:
+            self._put_off(_LIST, error)
+        else:
+            self._unreadable.pop(_LIST, None)
+
+    def _learn(self) -> None:
+        latest = latest_version(self._truth)
+        if latest == self._seen:
+            return
+        changed = corpora_changed_since(self._truth, self._seen)
+        existing = corpus_rows(self._truth)
         for state in changed:
             self._note_change(state)
         for row in self._corpora - existing:
@@ -138,7 +152,7 @@ class Shards:
     @property
     def has_work(self) -> bool:
         """Whether `work` would do something now."""
-        return self._next_lagging() is not None or self._rebuilding.has_work
+        return self._is_list_due or self._next_lagging() is not None or self._rebuilding.has_work
 
     @property
     def waits_for(self) -> list[Rebuild]:
@@ -148,6 +162,8 @@ class Shards:
 
     def work(self) -> None:
         """Does the next small part of whatever there is to do."""
+        if self._is_list_due:
+            self.refresh()
         row = self._next_lagging()
         if row is not None:
             self.step(row)
@@ -155,6 +171,11 @@ class Shards:
         if made is not None:
             self._adopt(*made)
         self._rebuilding.start_if_due(self._open, self._directory)
+
+    @property
+    def _is_list_due(self) -> bool:
+        """Whether the list of the corpora could not be read, and is to be tried again now."""
+        return _LIST in self._unreadable and not _waits(self._unreadable, _LIST)
 
     def _next_lagging(self) -> int | None:
         """A corpus for which `step` has something to do."""
@@ -240,7 +261,7 @@ class Shards:
         """How long `flush_when_due`, `work` or a paused corpus may still wait; None if nothing does."""
         now = time.monotonic()
         waiting = [*self._failures.items(), *self._unreadable.items()]
-        due = [at - now for row, (_, at) in waiting if row in self._lagging]
+        due = [at - now for row, (_, at) in waiting if row in self._lagging or row == _LIST]
         if self._flush_at is not None:
             due.append(self._flush_at - now)
         anew = self._rebuilding.seconds_until_due(self._open)
@@ -268,8 +289,8 @@ class Shards:
         """Lets a corpus wait whose truth cannot be read; its shard, which is not to blame, finds what it has."""
         pause = _note_failure(self._unreadable, row)
         log.error(
-            "corpus %d cannot be read for its index, next attempt in %.0f s; see `headwater doctor --deep`: %s",
-            row,
+            "%s cannot be read for the index, next attempt in %.0f s; see `headwater doctor --deep`: %s",
+            "the list of the corpora" if row == _LIST else f"corpus {row}",
             pause,
             error,
         )

@@ -154,8 +154,12 @@ class Rebuilding:
             return
         for row, shard in open_shards.items():
             if self._seconds_until_due(shard) == 0.0:
-                with reading(self._truth):
-                    corpus = get_corpus(self._truth, row)
+                try:
+                    with reading(self._truth):
+                        corpus = get_corpus(self._truth, row)
+                except StoreError as error:
+                    self.failed(error)
+                    return
                 if corpus is not None and corpus.passages:
                     self._start(corpus, directory / str(row))
                     return

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from headwater_server.disk_full import says_full
 from headwater_server.retrieval.store.protocol import StoreFull, StoreUnavailable
 from headwater_server.retrieval.store.truth.schema import migrate
+from headwater_server.sqlite_wal import write_ahead
 
 _BUSY_SECONDS = 10.0
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})  # the second for limits of size, quotas of disk
-
-
-_LOG_BYTES = 16 << 20
-"""What is left of the write-ahead log once a large transaction has been taken in."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -26,10 +23,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
     with translated_errors():
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            write_ahead(connection, patience=_BUSY_SECONDS)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             migrate(connection)
         except BaseException:
             connection.close()
@@ -91,7 +87,7 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
         except BaseException as error:
             if connection.in_transaction:  # SQLite undoes some failed transactions by itself
                 connection.execute("ROLLBACK")
-            if _is_full(error):
+            if says_full(error):
                 _empty_log(connection)
             raise
 
@@ -102,15 +98,11 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if _is_full(error):
+        if says_full(error):
             raise StoreFull(f"the disk or the store's quota is full; nothing was written ({error})") from error
         if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
             raise StoreUnavailable(f"the store's database failed: {error}") from error
         raise
-
-
-def _is_full(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", None) in _FULL
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
