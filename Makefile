@@ -102,6 +102,7 @@ faults: $(venv) ## Kill servers in the middle of imports and of answers, cut the
 	run tests.tenants --operations $(or $(OPERATIONS),100000); \
 	run tests.faults.canaries; \
 	run benchmarks.overload --keep; \
+	run benchmarks.overload --keep --front http2 --rates 40 80 100 120; \
 	.venv/bin/python scripts/faults_docs.py || failed=1; \
 	exit $$failed
 

@@ -1,7 +1,7 @@
 """What a server does that is asked for ten times what it can carry.
 
     python -m benchmarks.overload
-    python -m benchmarks.overload --rates 10 20 40 80 --seconds 10
+    python -m benchmarks.overload --front http2 --rates 40 80 120 --seconds 10
     python -m benchmarks.overload --keep       writes down what was found, for docs/faults.md
 
 The load (in Go) asks for answers at random moments, whatever becomes of those it has asked for already: first at rising
@@ -38,6 +38,7 @@ _REST_SECONDS = 3.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description="Ask for more than there is.")
+    parser.add_argument("--front", choices=("grpc", "http2"), default="grpc", help="what takes the calls")
     parser.add_argument("--rates", type=float, nargs="+", default=[20, 40, 60, 80], help="answers a second")
     parser.add_argument("--seconds", type=float, default=6, help="for how long to ask at each rate")
     parser.add_argument("--times", type=float, default=10, help="how many times the peak's rate is too much")
@@ -49,14 +50,14 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the servers as Ctrl-C does
     try:
-        rows = measure(options.rates, seconds=options.seconds, times=options.times, seed=options.seed)
+        rows = measure(options.front, options.rates, seconds=options.seconds, times=options.times, seed=options.seed)
     except KeyboardInterrupt:
         return 130
     print(table(rows))
     found = {"times": options.times, "load": os.getloadavg()[0], **summary(rows)}
     print(f"At {options.times:g} times the rate of the peak: {json.dumps(found)}")
     if options.keep:
-        record("overload", found, seed=options.seed)
+        record(f"overload, front {options.front}", found, seed=options.seed)
     return 0
 
 
@@ -68,7 +69,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"peak": peak, **{name: over[name] for name in kept}}
 
 
-def measure(rates: Sequence[float], *, seconds: float, times: float, seed: int) -> list[dict[str, Any]]:
+def measure(front: str, rates: Sequence[float], *, seconds: float, times: float, seed: int) -> list[dict[str, Any]]:
     """Builds and starts everything, and asks at each rate, and last at `times` that of the peak."""
     build()
     with ExitStack() as stack:
@@ -77,6 +78,7 @@ def measure(rates: Sequence[float], *, seconds: float, times: float, seed: int) 
         config = folder / "headwater.toml"
         config.write_text(
             f'address = "127.0.0.1:0"\ndata_dir = {json.dumps(str(folder / "data"))}\n'
+            f'front = "{front}"\n'
             f'[assistants.fake]\napi = "openai-chat"\nbase_url = "http://{upstream.address}/v1"\n',
             encoding="utf-8",
         )

@@ -158,9 +158,14 @@ _ROWS = {
     ),
     "frozen peers": ("a frozen peer is noticed, on each hop", "within 3 s", _frozen),
     "awakened owners": ("a frozen owner wakes up after its answer was taken over", "writes nothing", _awakened),
-    "overload": (
+    "overload, front grpc": (
         "ten times the load that it can carry (`python -m benchmarks.overload --keep`)",
         "≥ 90 % of peak goodput; refusals within 10 ms, with RetryInfo",
+        _overload,
+    ),
+    "overload, front http2": (
+        "the same on the front `http2` (`python -m benchmarks.overload --keep --front http2 --rates 40 80 100 120`)",
+        "the same",
         _overload,
     ),
     "malformed calls": ("malformed calls", "100,000: no crash, no UNKNOWN, no INTERNAL", _malformed),
