@@ -11,19 +11,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.ir_collections import Collection
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store import feedback
 from headwater_server.retrieval.store.fusion import continued, fuse, missing_score
 from headwater_server.retrieval.store.index.search import LEAST_DEPTH
 from headwater_server.retrieval.store.terms import K1, USUAL_TERMS, B, SparseTerms, passage_terms, query_terms
-
-if TYPE_CHECKING:
-    from benchmarks.retrieval_quality import Collection
 
 DEPTH = LEAST_DEPTH
 KNOWN_ITEMS = 250

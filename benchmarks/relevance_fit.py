@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.ir_collections import Collection
 from headwater_server.retrieval.ranking.relevance import MINILM, Logistic
-
-if TYPE_CHECKING:
-    from benchmarks.retrieval_quality import Collection
 
 Column = npt.NDArray[np.float64]
 

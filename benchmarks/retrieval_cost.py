@@ -39,8 +39,8 @@ import numpy as np
 
 from benchmarks import figures
 from benchmarks import retrieval_cost_ours as ours
+from benchmarks.ir_collections import generated
 from benchmarks.retrieval_cost_stores import GRAPH_SECONDS, LIMIT, STORES, Data, measure_fill, measure_queries
-from benchmarks.retrieval_quality import generated
 from scripts.benchmarks_docs import FILTER_COSTS, STORE_COSTS, WAITS, Row
 
 SIZES = (1_400, 11_000, 100_000)

@@ -26,43 +26,26 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks import ranking_methods, relevance_fit
 from benchmarks.figures import Run, add_option
+from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, Collection, generated, read
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, PassageRecord, Query, SearchMode
 from scripts import retrieval_docs
 
-COLLECTIONS = ("cranfield", "cisi")
-DEFAULT_DATA = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 CORPUS = CorpusKey("benchmark", "corpus")
 DEPTH = 100
 LIMIT = 10
 
-Vectors = npt.NDArray[np.float32]
 Search = Callable[[int, SearchMode], Awaitable[list[str]]]
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Passages and queries with their vectors, and which passages answer which query; empty where that is not known."""
-
-    name: str
-    ids: Sequence[str]
-    texts: Sequence[str]
-    vectors: Vectors
-    queries: Sequence[str]
-    query_vectors: Vectors
-    relevant: Sequence[Mapping[str, float]]
 
 
 def main() -> int:
@@ -122,66 +105,6 @@ async def measured_modes(collection: Collection) -> dict[str, float]:
                 mode.value: (await judged(collection, searching(store, collection), mode))[0] for mode in SearchMode
             }
     return {**figures, "peer": (await judged(collection, Peer(collection).search, SearchMode.HYBRID))[0]}
-
-
-def read(folder: Path, embedder: MiniLmEmbedder) -> Collection:
-    documents = read_jsonl(folder / "corpus.jsonl")
-    relevant = read_judgements(folder)
-    queries = [query for query in read_jsonl(folder / "queries.jsonl") if query["_id"] in relevant]
-    texts = [with_title(document["title"], document["text"]) for document in documents]
-    return Collection(
-        folder.name,
-        [document["_id"] for document in documents],
-        texts,
-        embedder.embed_documents(texts),
-        [query["text"] for query in queries],
-        np.stack([embedder.embed_query(query["text"]) for query in queries]),
-        [relevant[query["_id"]] for query in queries],
-    )
-
-
-def read_judgements(folder: Path) -> dict[str, dict[str, float]]:
-    """By query, the documents that answer it, and how well."""
-    relevant: dict[str, dict[str, float]] = {}
-    for line in (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        if float(grade) > 0:
-            relevant.setdefault(query, {})[document] = float(grade)
-    return relevant
-
-
-def with_title(title: str, text: str) -> str:
-    """Cranfield repeats the title in the text, CISI does not."""
-    return text if text.startswith(title) else f"{title}\n{text}"
-
-
-def read_jsonl(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def generated(size: int) -> Collection:
-    """Passages of some 100 words drawn by Zipf's law, vectors in 200 clouds, queries of 8 words."""
-    drawn = np.random.default_rng(0)
-
-    def text(words: int) -> str:
-        return " ".join(f"w{number}" for number in drawn.zipf(1.2, words) % 50_000)
-
-    def near(centres: Vectors) -> Vectors:
-        vectors = centres + drawn.standard_normal(centres.shape, dtype=np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors
-
-    clouds = drawn.standard_normal((200, 384), dtype=np.float32)
-    return Collection(
-        f"{size} generated",
-        [str(number) for number in range(size)],
-        [text(100) for _ in range(size)],
-        near(clouds[drawn.integers(200, size=size)]),
-        [text(8) for _ in range(100)],
-        near(clouds[drawn.integers(200, size=100)]),
-        [],
-    )
 
 
 async def measure(collection: Collection, rounds: int) -> dict[str, Any]:

@@ -21,16 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Run, add_option
+from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, read_jsonl, read_judgements, with_title
 from benchmarks.relay.processes import server
-from benchmarks.retrieval_quality import (
-    COLLECTIONS,
-    DEFAULT_DATA,
-    LIMIT,
-    discounted,
-    read_jsonl,
-    read_judgements,
-    with_title,
-)
+from benchmarks.retrieval_quality import LIMIT, discounted
 from headwater import Client
 from scripts.retrieval_docs import made_with
 

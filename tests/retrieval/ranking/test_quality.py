@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.retrieval_quality import Collection, fill, judged, read, searching
+from benchmarks.ir_collections import Collection, read
+from benchmarks.retrieval_quality import fill, judged, searching
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import SearchMode

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from headwater_server.errors import Reason
 from headwater_server.retrieval.model import Location, Passage
+from headwater_server.retrieval.workers.import_pieces import MOST_PASSAGES, Embedded, EmbedderMissing, Refused, Split
 from headwater_server.retrieval.workers.import_wire import decode, encode
-from headwater_server.retrieval.workers.importing import MOST_PASSAGES, Embedded, EmbedderMissing, Refused, Split
 from headwater_server.retrieval.workers.messages import (
     Done,
     NotUnderstood,

@@ -14,34 +14,19 @@ import shutil
 import ssl
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from headwater._cli.embedder_checks import embedder_findings
 from headwater._cli.failures import CommandFailed
+from headwater._cli.findings import Finding
 from headwater._cli.serve import load_settings
 from headwater._cli.server_extra import is_installed, server_module
 from headwater._cli.terminal import size
 from headwater._version import __version__
 
-Verdict = Literal["ok", "note", "problem"]
-
 _LITTLE_SPACE = 1_000_000_000
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    """What."""
-    verdict: Verdict
-    """`ok`, `note` (fine, but worth knowing) or `problem` (something is broken)."""
-    detail: str
-    """How it is."""
-    advice: str = ""
-    """What to do. Empty: nothing."""
 
 
 def local_findings(config: Path | None) -> Iterator[Finding]:
@@ -61,8 +46,6 @@ def local_findings(config: Path | None) -> Iterator[Finding]:
     yield from _data_folder(Path(settings.data_dir))
     yield sandbox_finding(Path(settings.data_dir))
     yield from _assistants(settings)
-    from headwater._cli.embedder_checks import embedder_findings  # noqa: PLC0415  # it imports this module
-
     yield from embedder_findings(settings)
     yield _tls(settings)
 

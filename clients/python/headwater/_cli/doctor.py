@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from headwater._cli.checks import Finding, Verdict, local_findings
+from headwater._cli.checks import local_findings
 from headwater._cli.connecting import Connection, connecting
 from headwater._cli.failures import USAGE, CommandFailed
+from headwater._cli.findings import Finding, Verdict
 from headwater._cli.server_checks import server_findings
 from headwater._cli.terminal import line, safe, write_object
 

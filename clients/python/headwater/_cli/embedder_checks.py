@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from headwater._cli.checks import Finding
+from headwater._cli.findings import Finding
 from headwater._cli.server_extra import server_module
 
 _PROVIDER_SECONDS = 5.0

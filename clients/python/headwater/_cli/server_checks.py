@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import grpc
 from google.protobuf import wrappers_pb2
 
-from headwater._cli.checks import Finding
 from headwater._cli.connecting import Connection
 from headwater._cli.failures import behind_hint, describe
+from headwater._cli.findings import Finding
 from headwater._connection import Endpoint, resolve_endpoint
 from headwater._exceptions import (
     ConnectionFailed,

@@ -25,14 +25,8 @@ from headwater_server.retrieval.splitting.settings import SplitSettings
 from headwater_server.retrieval.store.protocol import PassageRecord
 from headwater_server.retrieval.workers import import_wire
 from headwater_server.retrieval.workers.errors import TaskRaised, WorkerDied, WorkerUnavailable
-from headwater_server.retrieval.workers.importing import (
-    Embedded,
-    EmbedderMissing,
-    ImportPiece,
-    ImportRequest,
-    Refused,
-    Split,
-)
+from headwater_server.retrieval.workers.import_pieces import Embedded, EmbedderMissing, ImportPiece, Refused, Split
+from headwater_server.retrieval.workers.importing import ImportRequest
 from headwater_server.retrieval.workers.messages import NotUnderstood
 from headwater_server.retrieval.workers.pool import WorkerPool
 

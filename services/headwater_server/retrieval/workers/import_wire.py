@@ -16,7 +16,7 @@ import numpy as np
 from headwater_server.errors import Reason
 from headwater_server.retrieval.embedding.protocol import Vectors
 from headwater_server.retrieval.model import Location, LocationKind, Passage
-from headwater_server.retrieval.workers.importing import (
+from headwater_server.retrieval.workers.import_pieces import (
     MOST_PASSAGES,
     Embedded,
     EmbedderMissing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
@@ -13,14 +13,20 @@ import numpy as np
 
 from headwater_server.errors import Reason
 from headwater_server.retrieval.embedding.errors import EmbedderUnavailable
-from headwater_server.retrieval.embedding.protocol import Embedder, Vectors
+from headwater_server.retrieval.embedding.protocol import Embedder
 from headwater_server.retrieval.model import Passage
 from headwater_server.retrieval.parsing.errors import DocumentError
 from headwater_server.retrieval.parsing.limits import ParseLimits
 from headwater_server.retrieval.splitting.settings import SplitSettings
-
-MOST_PASSAGES = 100_000
-"""How many passages a document may have: the service has them in its memory, vectors and all, until they are stored."""
+from headwater_server.retrieval.workers.import_pieces import (
+    MOST_PASSAGES,
+    Embedded,
+    EmbedderMissing,
+    ImportPiece,
+    Refused,
+    Split,
+)
+from headwater_server.retrieval.workers.import_wire import encode
 
 _BATCH = 32
 """Passages embedded between two signs of life, and sent in one message: about half a second's work."""
@@ -38,44 +44,6 @@ class ImportRequest:
     """How long its passages are; None: as the task has it."""
     embed: bool = True
     """Whether to embed the passages; else they come without vectors, for another embedder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The document has been read and split. The first piece of a result."""
-
-    title: str
-    media_type: str
-    passage_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """The next passages, with their ids and vectors; without components, and `embedder` empty, if none were wanted."""
-
-    passages: Sequence[Passage]
-    passage_ids: Sequence[str]
-    vectors: Vectors
-    embedder: str
-    """The fingerprint of the embedder that made them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The document cannot be read; the only piece of its result."""
-
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedderMissing:
-    """The worker has no embedder, which is not the document's fault; the last piece of its result."""
-
-    message: str
-
-
-ImportPiece = Split | Embedded | Refused | EmbedderMissing
 
 
 class ImportTask:
@@ -103,8 +71,6 @@ class ImportTask:
             request: What is said of the document.
             file: The document.
         """
-        from headwater_server.retrieval.workers.import_wire import encode  # noqa: PLC0415 (it imports this module)
-
         if file is None:
             raise ValueError("an import needs a file")
         return map(encode, self._pieces(request, file))
