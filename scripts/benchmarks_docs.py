@@ -229,7 +229,7 @@ _STREAMING = ("streams64", "streams1000", "burst", "hop", "log", "cancel", "memo
 TABLES: Mapping[str, tuple[Table, Sequence[str]]] = {
     "ranking": (RANKING, ["retrieval_quality"]),
     "ranking_cost": (RANKING_COST, ["retrieval_quality"]),
-    "stores": (STORE_COSTS, ["retrieval_cost", "retrieval_cost_again", "retrieval_cost_1m"]),
+    "stores": (STORE_COSTS, ["retrieval_cost", "retrieval_cost_1m"]),
     "filters": (FILTER_COSTS, ["retrieval_filters"]),
     "waiting": (WAITS, ["retrieval_busy", "retrieval_busy_100000", "served_queries"]),
     "imports": (IMPORTS, ["import_pace"]),
