@@ -12,8 +12,6 @@ the median and the range of the rounds are shown, because machines are noisy.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import resource
 import statistics
@@ -26,10 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import figures
+from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, ndcg, read_jsonl, read_judgements
 from headwater_server.retrieval.embedding import Embedder, MiniLmEmbedder
-
-COLLECTIONS = ("cranfield", "cisi")
-DEFAULT_DATA = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 
 
 def main() -> int:
@@ -112,44 +108,22 @@ def measure_quality(embedder: Embedder, data: Path) -> None:
     for name in COLLECTIONS:
         documents = read_jsonl(data / name / "corpus.jsonl")
         queries = read_jsonl(data / name / "queries.jsonl")
-        judgements = read_judgements(data / name / "qrels" / "test.tsv")
+        judgements = read_judgements(data / name)
         vectors = embedder.embed_documents(
             [f"{document['title']} {document['text']}".strip() for document in documents]
         )
         judged = [query for query in queries if judgements.get(query["_id"])]
         scores = embedder.embed_documents([query["text"] for query in judged]) @ vectors.T
         ids = [document["_id"] for document in documents]
-        gains = [ndcg(ranking(row, ids), judgements[query["_id"]]) for query, row in zip(judged, scores, strict=True)]
+        gains = []
+        for query, row in zip(judged, scores, strict=True):
+            relevant = judgements[query["_id"]]
+            gains.append(ndcg([relevant.get(document, 0.0) for document in ranking(row, ids)], relevant.values()))
         print(f"{'nDCG@10 ' + name:<24}{statistics.mean(gains):>8.4f}  ({len(judged)} queries, {len(ids)} documents)")
 
 
 def ranking(scores: npt.NDArray[np.float32], ids: Sequence[str]) -> list[str]:
     return [ids[position] for position in np.argsort(-scores, kind="stable")[:10]]
-
-
-def ndcg(found: Sequence[str], relevant: dict[str, float]) -> float:
-    """Discounted gain of the first ten found over the best possible, with linear gains, as trec_eval has it."""
-    ideal = sorted(relevant.values(), reverse=True)[:10]
-    return discounted([relevant.get(document, 0.0) for document in found]) / discounted(ideal)
-
-
-def discounted(gains: Sequence[float]) -> float:
-    return float(sum(gain / np.log2(rank + 2) for rank, gain in enumerate(gains)))
-
-
-def read_jsonl(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def read_judgements(path: Path) -> dict[str, dict[str, float]]:
-    """Query → document → grade, of the grades above 0."""
-    judgements: dict[str, dict[str, float]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        if float(grade) > 0:
-            judgements.setdefault(query, {})[document] = float(grade)
-    return judgements
 
 
 if __name__ == "__main__":

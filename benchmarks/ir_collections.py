@@ -1,10 +1,11 @@
-"""Collections of passages and queries: those that people have judged, and generated ones."""
+"""Collections of passages and queries, those that people have judged and generated ones; how rankings are judged."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def with_title(title: str, text: str) -> str:
 def read_jsonl(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def ndcg(gains: Sequence[float], judged: Iterable[float], *, limit: int = 10) -> float:
+    """Discounted gain of what was found over the best possible, with linear gains, as trec_eval has it.
+
+    Args:
+        gains: How good each is of those that were found, best first.
+        judged: How good all are that answer the query.
+        limit: How many count.
+    """
+    return _discounted(gains[:limit]) / _discounted(sorted(judged, reverse=True)[:limit])
+
+
+def _discounted(gains: Sequence[float]) -> float:
+    return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
 
 
 def generated(size: int) -> Collection:

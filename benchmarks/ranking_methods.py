@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.ir_collections import Collection
+from benchmarks.ir_collections import Collection, ndcg
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store import feedback
 from headwater_server.retrieval.store.fusion import continued, fuse, missing_score
@@ -239,7 +239,7 @@ def compare(collection: Collection, embedder: MiniLmEmbedder) -> Mapping[str, Ma
     figures = {}
     for name, method in METHODS.items():
         gains = [
-            ndcg(method(passages, asked)[:10], gains, list(collection.relevant[number].values()))
+            ndcg([gains.get(row, 0.0) for row in method(passages, asked)[:10]], collection.relevant[number].values())
             for number, (asked, gains) in enumerate(zip(judged, relevant, strict=True))
         ]
         found = [
@@ -259,15 +259,6 @@ def known_items(texts: Sequence[str]) -> list[tuple[int, str]]:
             start = int(drawn.integers(10, len(words) - SNIPPET_WORDS))
             items.append((int(row), " ".join(words[start : start + SNIPPET_WORDS])))
     return items
-
-
-def ndcg(found: Sequence[int], gains: Mapping[int, float], ideal: Sequence[float]) -> float:
-    best = discounted(sorted(ideal, reverse=True)[:10])
-    return discounted([gains.get(row, 0.0) for row in found]) / best
-
-
-def discounted(gains: Sequence[float]) -> float:
-    return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
 
 
 def reciprocal_rank(found: Sequence[int], row: int) -> float:

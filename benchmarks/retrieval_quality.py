@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import re
@@ -35,7 +34,7 @@ import numpy as np
 
 from benchmarks import ranking_methods, relevance_fit
 from benchmarks.figures import Run, add_option
-from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, Collection, generated, read
+from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, Collection, generated, ndcg, read
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import CorpusKey, DocumentRecord, PassageRecord, Query, SearchMode
@@ -163,14 +162,9 @@ async def judged(collection: Collection, search: Search, mode: SearchMode) -> tu
     gains, recalls = [], []
     for number, relevant in enumerate(collection.relevant):
         found = await search(number, mode)
-        ideal = discounted(sorted(relevant.values(), reverse=True)[:LIMIT])
-        gains.append(discounted([relevant.get(passage, 0.0) for passage in found]) / ideal)
+        gains.append(ndcg([relevant.get(passage, 0.0) for passage in found], relevant.values(), limit=LIMIT))
         recalls.append(sum(passage in relevant for passage in found) / len(relevant))
     return statistics.mean(gains), statistics.mean(recalls)
-
-
-def discounted(gains: Sequence[float]) -> float:
-    return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
 
 
 async def cost(collection: Collection, ours: Search, theirs: Search, rounds: int, index: int) -> dict[str, float]:

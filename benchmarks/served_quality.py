@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Run, add_option
-from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, read_jsonl, read_judgements, with_title
+from benchmarks.ir_collections import COLLECTIONS, DEFAULT_DATA, ndcg, read_jsonl, read_judgements, with_title
 from benchmarks.relay.processes import server
-from benchmarks.retrieval_quality import LIMIT, discounted
+from benchmarks.retrieval_quality import LIMIT
 from headwater import Client
 from scripts.retrieval_docs import made_with
 
@@ -75,8 +75,7 @@ def measured(client: Client, folder: Path) -> Iterator[dict[str, Any]]:
             found = client.retrieve(query["text"], corpus=folder.name, top_k=top_k)
             ranked = list(dict.fromkeys(source.document.rpartition("/")[2] for source in found))
             judged = relevant[query["_id"]]
-            ideal = discounted(sorted(judged.values(), reverse=True)[:LIMIT])
-            gains.append(discounted([judged.get(document, 0.0) for document in ranked[:LIMIT]]) / ideal)
+            gains.append(ndcg([judged.get(document, 0.0) for document in ranked], judged.values(), limit=LIMIT))
             recalls.append(sum(document in judged for document in ranked[:LIMIT]) / len(judged))
             counts.append(len(ranked))
             sources.append(len(found))

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ir_collections import Collection, read
+from benchmarks.ir_collections import DEFAULT_DATA, Collection, read
 from benchmarks.retrieval_quality import fill, judged, searching
 from headwater_server.retrieval.embedding import MiniLmEmbedder
 from headwater_server.retrieval.store.embedded import EmbeddedStore
 from headwater_server.retrieval.store.protocol import SearchMode
 
-SHARED = Path(os.environ.get("HEADWATER_SHARED", Path(__file__).parents[4] / "shared")) / "data"
 LEAST = {"cranfield": 0.42, "cisi": 0.46}
 """nDCG@10 of hybrid search."""
 
@@ -26,12 +25,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 def collections() -> Mapping[str, Collection]:
     """Both, their passages embedded side by side: that is nearly all of the time this takes."""
     for name in LEAST:
-        if not (SHARED / name / "corpus.jsonl").is_file():
+        if not (DEFAULT_DATA / name / "corpus.jsonl").is_file():
             if os.environ.get("CI"):
-                pytest.fail(f"{SHARED / name} is not there; HEADWATER_SHARED says where the shared data are")
-            pytest.skip(f"{SHARED / name} is not there")
+                pytest.fail(f"{DEFAULT_DATA / name} is not there; HEADWATER_SHARED says where the shared data are")
+            pytest.skip(f"{DEFAULT_DATA / name} is not there")
     with ThreadPoolExecutor(len(LEAST)) as pool:
-        read_all = pool.map(lambda name: read(SHARED / name, MiniLmEmbedder()), LEAST)
+        read_all = pool.map(lambda name: read(DEFAULT_DATA / name, MiniLmEmbedder()), LEAST)
         return dict(zip(LEAST, read_all, strict=True))
 
 

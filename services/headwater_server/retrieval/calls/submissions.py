@@ -92,10 +92,9 @@ class Submissions:
 
         Raises:
             Overloaded: Too many wait.
-            ServiceError: There is no room (QUOTA_EXCEEDED).
+            StoreFull: There is no room.
         """
-        with reported(names.document_name(key.corpus_id, key.document_id)):
-            await require_room(self._parts.catalog, key.tenant, size_bytes=size_bytes)
+        await require_room(self._parts.catalog, key.tenant, size_bytes=size_bytes)
         most = self._parts.config.max_waiting_documents
         if await self._parts.catalog.count_jobs(most=most) >= most:
             raise Overloaded(

@@ -86,11 +86,16 @@ def detect(content: bytes, *, name: str = "", declared: str = "") -> tuple[str, 
     raise DocumentUnsupportedError(f"files of type {_suffix(name)[:100]} cannot be read; {what_is_supported()}")
 
 
+def bare_type(declared: str) -> str:
+    """Return a media type without its parameters, in small letters; empty if there is none."""
+    return declared.partition(";")[0].strip().lower()
+
+
 def _parse_declared(declared: str) -> tuple[str, str]:
     message = Message()
     message["Content-Type"] = " ".join(declared.split())
     charset = message.get_param("charset", "")
-    media_type = declared.partition(";")[0].strip().lower()
+    media_type = bare_type(declared)
     return ALIASES.get(media_type, media_type), charset if isinstance(charset, str) else ""
 
 

@@ -8,7 +8,7 @@ from typing import cast
 from headwater_server.retrieval.model import ParsedDocument
 from headwater_server.retrieval.parsing.formats import BY_MEDIA_TYPE
 from headwater_server.retrieval.parsing.limits import ParseLimits
-from headwater_server.retrieval.parsing.media_types import detect
+from headwater_server.retrieval.parsing.media_types import bare_type, detect
 from headwater_server.retrieval.parsing.parser import Parser, SourceFile
 
 
@@ -38,6 +38,5 @@ def parse(content: bytes, *, name: str = "", media_type: str = "", limits: Parse
     limits = limits or ParseLimits()
     limits.check_bytes(len(content))
     detected, charset = detect(content, name=name, declared=media_type)
-    declared_type = media_type.partition(";")[0].strip().lower()
-    file = SourceFile(content, name=name, media_type=detected, charset=charset, declared_type=declared_type)
+    file = SourceFile(content, name=name, media_type=detected, charset=charset, declared_type=bare_type(media_type))
     return find_parser(detected)(file, limits=limits)
