@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import time
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from headwater_server.orchestrator.turns import Turns
+from headwater_server.orchestrator.turns import LATE_SECONDS, Turns, leave_turns
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +56,22 @@ async def test_who_is_cancelled_takes_no_turn_from_the_others() -> None:
             cancelled.cancel_scope.cancel()
         tasks.start_soon(come, "last")
     assert gone_on == ["first", "last"]
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_who_finds_the_loop_late_leaves_more_turns_to_others(late: bool) -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        for _ in range(5):
+            await checkpoint()
+        done.append("others")
+
+    async with anyio.create_task_group() as tasks:
+        if late:
+            asyncio.get_running_loop().call_soon(time.sleep, 4 * LATE_SECONDS)
+        tasks.start_soon(work)
+        with anyio.fail_after(5):
+            await leave_turns()
+        done.append("who leaves turns")
+    assert done == (["others", "who leaves turns"] if late else ["who leaves turns", "others"])

@@ -70,7 +70,7 @@ async def test_a_server_is_reached_at_a_unix_socket_whose_file_goes_with_it(fron
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()  # as a server that was killed leaves it
-    made = Front(settings(front=front), [], shares_port=False)
+    made = Front(settings(front=front), [], admission=None, shares_port=False)
     made.listen(f"unix:{path}", TlsSettings())
     await made.server.start()
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
@@ -85,7 +85,7 @@ async def test_a_server_is_reached_at_a_unix_socket_whose_file_goes_with_it(fron
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize("front", BOTH)
 async def test_a_port_is_shared_only_where_it_is_to_be(front: str, *, shares: bool) -> None:
-    first, second = (Front(settings(front=front), [], shares_port=shares) for _ in range(2))
+    first, second = (Front(settings(front=front), [], admission=None, shares_port=shares) for _ in range(2))
     port = first.listen("127.0.0.1:0", TlsSettings())
     if shares:
         assert second.listen(f"127.0.0.1:{port}", TlsSettings()) == port
@@ -99,7 +99,7 @@ async def test_a_port_is_shared_only_where_it_is_to_be(front: str, *, shares: bo
 @pytest.mark.parametrize("front", BOTH)
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "0.0.0.0"])
 async def test_a_host_is_listened_at_wherever_it_is(front: str, host: str) -> None:
-    made = Front(settings(front=front), [], shares_port=False)
+    made = Front(settings(front=front), [], admission=None, shares_port=False)
     port = made.listen(f"{host}:0", TlsSettings())
     await made.server.start()
     async with asyncio.timeout(WAIT_SECONDS):
@@ -112,4 +112,4 @@ async def test_a_host_is_listened_at_wherever_it_is(front: str, host: str) -> No
 @pytest.mark.parametrize("address", ["192.0.2.1:0", "unix:/nowhere/at/all.sock", "no such host.invalid:1"])
 def test_where_nothing_can_listen_is_told(address: str) -> None:
     with pytest.raises(RuntimeError, match="cannot listen"):
-        Front(settings(front="http2"), [], shares_port=False).listen(address, TlsSettings())
+        Front(settings(front="http2"), [], admission=None, shares_port=False).listen(address, TlsSettings())

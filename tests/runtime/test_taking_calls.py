@@ -19,7 +19,8 @@ from headwater_server.runtime.tolerant_server import add_methods, make_server
 
 pytestmark = pytest.mark.anyio
 
-CALLS = 100
+CALLS = 300
+"""More than are asked for beforehand."""
 WAIT_SECONDS = 20
 
 

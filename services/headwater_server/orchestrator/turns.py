@@ -11,6 +11,15 @@ AT_ONCE = 2
 EVENTS_A_TURN = 128
 """How many events of a burst are worked through before others have a turn."""
 
+LATE_SECONDS = 0.005
+"""How long the others' turn takes where there is more to do than can be done."""
+
+_TURNS = 4
+"""How many turns one who writes leaves to others then."""
+
+_LONGEST_SECONDS = 0.1
+"""How long at most."""
+
 
 class Turns:
     """Lets those who come go on in the order they came, some in each turn of the event loop.
@@ -48,6 +57,18 @@ class Turns:
                 self._room -= 1
         if self._room < self._at_once:
             asyncio.get_running_loop().call_soon(self._turn)
+
+
+async def leave_turns() -> None:
+    """Lets others have their turn; where that takes long, some more of them.
+
+    What comes meanwhile for a reader goes to it as one message, so who is behind catches up.
+    """
+    clock = asyncio.get_running_loop().time
+    before = clock()
+    await asyncio.sleep(0)
+    if (late := clock() - before) > LATE_SECONDS:
+        await asyncio.sleep(min(_TURNS * late, _LONGEST_SECONDS))
 
 
 def gives_way(count: int) -> bool:

@@ -35,6 +35,8 @@ _LOG_SECONDS = 1.0
 class AdmissionInterceptor(grpc.aio.ServerInterceptor):
     """Refuses new answers where there is no room for them; to be the outermost.
 
+    A front may ask it beforehand, as `door.Gate`, and refuse what it would at less cost.
+
     Args:
         door: Knows whether there is.
         tokens: Tenant to bearer token. Empty: every caller is the tenant `local`.
@@ -49,19 +51,13 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         """Replaces the handler where there is no room."""
-        if details.method not in {STREAM, UNARY}:
+        if self._closed(details) is None:
             return await continuation(details)
-        refusal = self._door.refusal()
-        if refusal is not None:
-            refusal = self._door.refusal(self._tenant_of(details))
-        if refusal is None:
-            return await continuation(details)
-        status = self._status(refusal)
 
         async def behavior(request: bytes, context: Context) -> Any:
-            if self._door.has_request(_request_id(request)):
+            status = self.refusal(details, request)
+            if status is None:
                 return await _pass_on(await continuation(details), request, context)
-            self._count()
             return await abort(context, status)
 
         # What is handed to a handler without a deserializer are the bytes.
@@ -70,6 +66,27 @@ class AdmissionInterceptor(grpc.aio.ServerInterceptor):
                 behavior, response_serializer=answer_pb2.AnswerChunk.SerializeToString
             )
         return grpc.unary_unary_rpc_method_handler(behavior, response_serializer=answer_pb2.Answer.SerializeToString)
+
+    def refusal(self, details: grpc.HandlerCallDetails, request: bytes) -> CallStatus | None:
+        """What a call is refused with, and counted as refused; None where it is not.
+
+        Args:
+            details: Its method and metadata.
+            request: Its message, encoded.
+        """
+        refusal = self._closed(details)
+        if refusal is None or self._door.has_request(_request_id(request)):
+            return None
+        self._count()
+        return self._status(refusal)
+
+    def may_refuse(self, method: str) -> bool:
+        """Whether there is a call of this method now that would be refused: a new answer of one who has its share."""
+        return method in {STREAM, UNARY} and self._door.refusal() is not None
+
+    def _closed(self, details: grpc.HandlerCallDetails) -> Overloaded | None:
+        """Why no new answer may begin, or None."""
+        return self._door.refusal(self._tenant_of(details)) if self.may_refuse(details.method) else None
 
     def _tenant_of(self, details: grpc.HandlerCallDetails) -> str | None:
         """Whose share the answer would be of; None for a token that is not known, which is refused further in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,6 +48,7 @@ from headwater_server.runtime.server import Server
 from headwater_server.runtime.servicers import ANSWER, ASSISTANT, RETRIEVAL
 from headwater_server.runtime.settings import Settings, SettingsError
 from headwater_server.runtime.status import described
+from headwater_server.runtime.wakeups import take_at_once
 
 log = structlog.get_logger("headwater.server")
 
@@ -91,6 +93,7 @@ async def running(settings: Settings, role: Role = "all", *, place: Place | None
         PortInUse: The address cannot be listened on.
     """
     security.check_exposure(settings)
+    take_at_once(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
         opened = await _open(settings, role, stack, place)
         if place is not None and place.retrieval:

@@ -1,10 +1,11 @@
-"""How the gRPC side asks whether one more answer may begin."""
+"""How the gRPC side asks whether one more answer may begin, and a front whether a call is to be served."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from headwater_server.errors import Overloaded
+from headwater_server.runtime.status import CallStatus
 
 
 class Door(Protocol):
@@ -21,4 +22,25 @@ class Door(Protocol):
 
     def has_request(self, request_id: str) -> bool:
         """Whether an answer with this request_id runs, whosever it is: asking for it again begins none."""
+        ...
+
+
+class Gate(Protocol):
+    """Knows calls that are to be refused before anything is done for them, without waiting for anything."""
+
+    def may_refuse(self, method: str) -> bool:
+        """Whether there is a call of this method now that it would refuse.
+
+        Args:
+            method: `/package.Service/Method`.
+        """
+        ...
+
+    def refusal(self, details: Any, request: bytes) -> CallStatus | None:
+        """What ends a call, or None where it is to be served.
+
+        Args:
+            details: Its method and metadata, a `grpc.HandlerCallDetails`.
+            request: The one message of its caller, encoded.
+        """
         ...

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import grpc
 
+from headwater_server.runtime.admission import AdmissionInterceptor
 from headwater_server.runtime.connections import GIVE_UP_FACTOR, MAX_RESPONSE_BYTES, keepalive_options
+from headwater_server.runtime.door import Gate
 from headwater_server.runtime.front_http2 import Http2Server, Limits
 from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES
 from headwater_server.runtime.security import server_context, server_credentials
@@ -48,15 +50,25 @@ class Front:
     Args:
         settings: The settings.
         interceptors: What is around every call, outermost first.
+        admission: Is around those, and refuses new answers where there is no room; None: all are taken.
         shares_port: Whether other processes listen at the same address.
     """
 
     def __init__(
-        self, settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor], *, shares_port: bool
+        self,
+        settings: Settings,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        *,
+        admission: AdmissionInterceptor | None,
+        shares_port: bool,
     ) -> None:
         self._shares_port = shares_port
-        self._http2 = _http2(settings, interceptors) if settings.front == "http2" else None
-        self.server: grpc.aio.Server = self._http2 or _grpc(settings, interceptors, shares_port=shares_port)
+        if admission is not None:
+            interceptors = [admission, *interceptors]
+        self._http2 = _http2(settings, interceptors, gate=admission) if settings.front == "http2" else None
+        self.server: grpc.aio.Server = self._http2 or _grpc(
+            settings, interceptors, gate=admission, shares_port=shares_port
+        )
 
     def listen(self, address: str, tls: TlsSettings) -> int:
         """Takes an address; returns its port.
@@ -83,15 +95,15 @@ def _streams(settings: Settings) -> int:
 
 
 def _grpc(
-    settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor], *, shares_port: bool
+    settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor], *, gate: Gate | None, shares_port: bool
 ) -> grpc.aio.Server:
     # Else a second server on a port in use would start, and take half of the calls.
     port = ("grpc.so_reuseport", int(shares_port))
     streams = ("grpc.max_concurrent_streams", _streams(settings))
-    return make_server(interceptors, (port, *_OPTIONS, streams, *keepalive_options(settings.keepalive)))
+    return make_server(interceptors, (port, *_OPTIONS, streams, *keepalive_options(settings.keepalive)), gate)
 
 
-def _http2(settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> Http2Server:
+def _http2(settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor], *, gate: Gate | None) -> Http2Server:
     return Http2Server(
         interceptors,
         Limits(
@@ -102,4 +114,5 @@ def _http2(settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor
             keepalive_seconds=settings.keepalive,
             keepalive_answer_seconds=GIVE_UP_FACTOR * settings.keepalive,
         ),
+        gate=gate,
     )

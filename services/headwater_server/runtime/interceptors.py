@@ -25,6 +25,7 @@ from google.protobuf.message import Message
 from headwater_server.errors import FieldViolation, InvalidRequest, Reason, ServiceError
 from headwater_server.interfaces import LOCAL_TENANT, Caller
 from headwater_server.names import new_id
+from headwater_server.orchestrator.turns import LATE_SECONDS, leave_turns
 from headwater_server.runtime.activity import Activity
 from headwater_server.runtime.bounds import bounded
 from headwater_server.runtime.malformed import MANY_PARTS, MAX_PARTS, NO_MESSAGE, Malformed, lenient, parts
@@ -77,17 +78,20 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         activity: Counts the calls.
+        leaves_turns: Whether what writes a stream leaves some turns to others where the event loop is late; the front
+            `http2` does so itself.
     """
 
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, *, leaves_turns: bool = False) -> None:
         self._activity = activity
+        self._write = _write_and_leave_turns if leaves_turns else _write
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         """Wraps the handler; calls to unknown methods stay as grpc answers them."""
         handler = await continuation(details)
         if handler is None or details.method.startswith(INFRASTRUCTURE):
             return handler
-        inner, method = behavior_of(handler), details.method
+        inner, method, write = behavior_of(handler), details.method, self._write
 
         async def unary(request: Any, context: Context) -> Any:
             with _CallLog(method) as call:
@@ -108,7 +112,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                                     await context.write(message)
                                 break
                             async for message in messages:
-                                await context.write(message)
+                                await write(context, message)
                 except grpc.aio.InternalError:
                     call.reader_gone()
                     return
@@ -124,6 +128,17 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 async def abort(context: Context, status: CallStatus) -> NoReturn:
     """Ends a call with a status and its details."""
     await context.abort(status.code, status.message, status.trailing_metadata())
+
+
+async def _write(context: Context, message: Any) -> None:
+    await context.write(message)
+
+
+async def _write_and_leave_turns(context: Context, message: Any) -> None:
+    before = time.monotonic()
+    await context.write(message)
+    if time.monotonic() - before > LATE_SECONDS:
+        await leave_turns()
 
 
 class _CallLog:

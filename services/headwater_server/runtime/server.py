@@ -65,11 +65,11 @@ class Server:
         self._socket = place.socket if place is not None and not place.shares_port else ""
         tokens = {tenant: token.get_secret_value() for tenant, token in settings.tokens.items()}
         self._activity = Activity()
+        self._admission = AdmissionInterceptor(door, tokens) if door is not None else None
         self._interceptors = [
-            *([AdmissionInterceptor(door, tokens)] if door is not None else []),
             InfrastructureInterceptor(),
             TakingUpInterceptor(),
-            ErrorInterceptor(self._activity),
+            ErrorInterceptor(self._activity, leaves_turns=settings.front != "http2"),
             CallerInterceptor(tokens),
             ValidationInterceptor(),
         ]
@@ -83,9 +83,8 @@ class Server:
         self._doorkeeper: grpc.aio.Server | None = None
 
     def _made(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> Front:
-        outermost = [each for each in interceptors if isinstance(each, AdmissionInterceptor)]
-        others = WrappedOnce([each for each in interceptors if each not in outermost])
-        front = Front(self._settings, [*outermost, others], shares_port=self._shares_port)
+        around = WrappedOnce(interceptors)
+        front = Front(self._settings, [around], admission=self._admission, shares_port=self._shares_port)
         server = front.server
         for service, implementation in self._services.items():
             add_servicer(server, service, implementation)

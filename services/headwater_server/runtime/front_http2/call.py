@@ -10,21 +10,15 @@ from typing import Any, NoReturn, Self
 
 import grpc
 
+from headwater_server.orchestrator.turns import leave_turns
 from headwater_server.runtime.front_http2 import fields
 from headwater_server.runtime.front_http2.connection import Connection
 from headwater_server.runtime.front_http2.fields import Metadata, RequestHead
 from headwater_server.runtime.front_http2.kept import Kept
-from headwater_server.runtime.front_http2.messages import BadMessage, MessageReader, prefix
+from headwater_server.runtime.front_http2.messages import BadMessage, MessageReader, Packed, prefix
 from headwater_server.runtime.front_http2.sending import WRITE_AHEAD_BYTES
 
 Serializer = Callable[[Any], bytes] | None
-
-_LATE_SECONDS = 0.005
-"""How long others' turn takes where the server has more to do than it can."""
-_TURNS = 4
-"""How many turns a call that writes leaves to others then."""
-_LONGEST_SECONDS = 0.1
-"""How long it does so at most."""
 
 
 class Call:
@@ -133,6 +127,16 @@ class Call:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether the first message has, or will not."""
+        return bool(self._messages) or self._all_said
+
+    def peek(self) -> bytes | None:
+        """The first message, which stays; None where there is none, or it is compressed."""
+        message = self._messages[0] if self._messages else None
+        return None if isinstance(message, Packed) else message
+
     async def read_message(self) -> bytes | None:
         """The next message, or None where the caller has said all.
 
@@ -209,22 +213,11 @@ class Call:
             self._send_headers()
         self._connection.send_data(self._out, prefix(0, size) + data)
         if len(self._out.waiting) <= WRITE_AHEAD_BYTES:
-            await self._others_turn()
+            await leave_turns()
             return
         await self._out.relieved()
         if self.over:
             raise grpc.aio.InternalError("the call is over")
-
-    async def _others_turn(self) -> None:
-        """Lets others have their turn; where that takes long, waits longer.
-
-        What comes meanwhile can go as one message, so a server that is behind catches up.
-        """
-        clock = asyncio.get_running_loop().time
-        before = clock()
-        await asyncio.sleep(0)
-        if (late := clock() - before) > _LATE_SECONDS:
-            await asyncio.sleep(min(_TURNS * late, _LONGEST_SECONDS))
 
     def _send_headers(self, metadata: bytes = b"") -> None:
         self._headers_sent = True
@@ -252,6 +245,11 @@ class Call:
             block = fields.RESPONSE + block
         self._end()
         self._connection.send_end(self._stream, block)
+
+    def turn_away(self, code: grpc.StatusCode, words: str, metadata: Metadata) -> None:
+        """Sends the status of a call that is not served, whose message has been looked at."""
+        self._connection.read()
+        self.finish(code, words, metadata)
 
     def finish_well(self) -> None:
         """Sends the status that the handler has set, or OK."""

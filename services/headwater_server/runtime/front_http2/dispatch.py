@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import grpc
 import structlog
 
+from headwater_server.runtime.door import Gate
 from headwater_server.runtime.front_http2.call import Call
 from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES, Metadata
 
@@ -33,6 +34,7 @@ class Dispatcher:
         handlers: What to do, by path.
         generic: Handlers that are asked, one after another, for what is not among those.
         interceptors: What is around it, outermost first.
+        gate: Is asked before those, for methods that take one message.
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class Dispatcher:
         handlers: Mapping[str, Any],
         generic: Sequence[grpc.GenericRpcHandler],
         interceptors: Sequence[grpc.aio.ServerInterceptor],
+        gate: Gate | None = None,
     ) -> None:
         self._handlers = handlers
         self._generic = generic
+        self._gate = gate
 
         async def innermost(details: Any) -> Any:
             return self._look_up(details)
@@ -74,6 +78,23 @@ class Dispatcher:
         elif head.timeout == 0:
             call.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         return call.over
+
+    def takes_one_message(self, call: Call) -> bool:
+        """Whether nothing can be done for a call before its message has come."""
+        return not self._look_up(CallDetails(call.method, call.head.metadata)).request_streaming
+
+    def turned_away(self, call: Call) -> bool:
+        """Ends a call that the gate refuses; says whether it did.
+
+        A message that is compressed is not looked at, for that may take long; whatever the gate does not let pass is to
+        be refused by an interceptor too.
+        """
+        if self._gate is None or (request := call.peek()) is None:
+            return False
+        status = self._gate.refusal(CallDetails(call.method, call.head.metadata), request)
+        if status is not None:
+            call.turn_away(status.code, status.message, status.trailing_metadata())
+        return status is not None
 
     async def serve(self, call: Call) -> None:
         """Serves a call to its end; it is cancelled where nobody waits for an answer."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+from headwater_server.runtime.door import Gate
 from headwater_server.runtime.front_http2.accepting import Acceptor
 from headwater_server.runtime.front_http2.dispatch import Dispatcher
 from headwater_server.runtime.front_http2.limits import Limits
@@ -29,13 +30,20 @@ class Http2Server(grpc.aio.Server):
     Args:
         interceptors: What is around every call, outermost first.
         limits: What callers may do.
+        gate: Knows calls that are to be refused before anything is done for them.
     """
 
-    def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        limits: Limits | None = None,
+        *,
+        gate: Gate | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._handlers: dict[str, Any] = {}
         self._generic: list[grpc.GenericRpcHandler] = []
-        self._dispatcher = Dispatcher(self._handlers, self._generic, interceptors)
+        self._dispatcher = Dispatcher(self._handlers, self._generic, interceptors, gate)
         self._listeners: list[tuple[Listener, ssl.SSLContext | None]] = []
         self._accepting: list[Acceptor] = []
         self._everything = Everything()

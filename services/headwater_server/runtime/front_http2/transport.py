@@ -108,6 +108,7 @@ class ServerTransport(asyncio.Protocol):
         self._watches = False
         self._state = State.OPENING
         self._holds_back = False
+        self._turned_away = False
         self.kept = Kept(everything.kept)
         """What its callers have sent, and nobody has read yet."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -159,6 +160,9 @@ class ServerTransport(asyncio.Protocol):
             self.close()
         else:
             self._part_if_drained()
+            if self._turned_away:  # they are not to wait for what else this turn of the loop brings
+                self._turned_away = False
+                self._flush()
             if self._transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES:
                 self._holds_back = True
                 self._transport.pause_reading()
@@ -206,9 +210,10 @@ class ServerTransport(asyncio.Protocol):
         if self._dispatcher.refused(call):
             return
         self._calls[stream] = call
-        call.task = task = self._loop.create_task(self._dispatcher.serve(call))
-        self._everything.tasks.add(task)
-        task.add_done_callback(partial(self._served, stream, call))  # runs too where the task never began
+        if self._dispatcher.takes_one_message(call):
+            call.add_done_callback(partial(self._over, stream))
+        else:
+            self._serve(stream, call)
         if self._limits.keepalive_seconds and self._connection.greeted and not self._watches:
             self._watches = True
             self._later(self._limits.keepalive_seconds, self._expect_word)
@@ -221,6 +226,7 @@ class ServerTransport(asyncio.Protocol):
         if call is None:
             return
         call.received(data)
+        self._serve_if_asked(stream, call)
         while self.kept.too_much and self._everything.make_room(self):
             pass
 
@@ -228,6 +234,7 @@ class ServerTransport(asyncio.Protocol):
         """Tells the call."""
         if (call := self._calls.get(stream)) is not None:
             call.ended()
+            self._serve_if_asked(stream, call)
 
     def gone(self, stream: int) -> None:
         """Ends the call."""
@@ -288,8 +295,26 @@ class ServerTransport(asyncio.Protocol):
             identities=self._identities,
         )
 
-    def _served(self, stream: int, call: Call, task: asyncio.Task[None]) -> None:
-        self._everything.tasks.discard(task)
+    def _serve_if_asked(self, stream: int, call: Call) -> None:
+        """Begins to serve a call that takes one message, when that has come; or turns it away."""
+        if call.task is not None or call.over or not call.has_come:
+            return
+        if self._dispatcher.turned_away(call):
+            self._turned_away = True
+        else:
+            self._serve(stream, call)
+
+    def _serve(self, stream: int, call: Call) -> None:
+        call.task = task = self._loop.create_task(self._dispatcher.serve(call))
+        self._everything.tasks.add(task)
+        task.add_done_callback(self._everything.tasks.discard)
+        task.add_done_callback(lambda _: self._served(stream, call))  # runs too where the task never began
+
+    def _over(self, stream: int, call: Call) -> None:
+        if call.task is None:
+            self._loop.call_soon(self._served, stream, call)  # when its status is on its way
+
+    def _served(self, stream: int, call: Call) -> None:
         call.finish(grpc.StatusCode.UNAVAILABLE, "the server has ended the call")  # where it has no status yet
         self._calls.pop(stream, None)
         if (timer := self._deadlines.pop(stream, None)) is not None:
