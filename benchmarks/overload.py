@@ -65,7 +65,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What counts of the rows: the peak of the rising rates, and what was left of it at the last."""
     *rising, over = rows
     peak = max(row["goodput"] for row in rising)
-    kept = ("goodput", "streams", "right", "refused", "hinted", "refuse_p50_ms", "refuse_p99_ms")
+    kept = ("goodput", "streams", "right", "refused", "refused_soon", "hinted", "refuse_p50_ms", "refuse_p99_ms")
     return {"peak": peak, **{name: over[name] for name in kept}}
 
 
@@ -117,10 +117,11 @@ def asked(running: Server, *, rate: float, seconds: float, seed: int = 0) -> dic
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    heads = ("asked a second", "whole answers a second", "refused", "with a hint", "refused in p50 / p99 ms", "wrong")
-    lines = [f"| {' | '.join(heads)} | token p50 / p99 ms | server's CPUs |", "|---" * (len(heads) + 2) + "|"]
+    of_refusals = ("refused", "with a hint", "within 10 ms", "in p50 / p99 ms")
+    heads = ("asked a second", "whole answers a second", *of_refusals, "wrong", "token p50 / p99 ms", "server's CPUs")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     lines += [
-        f"| {row['rate']:.0f} | {row['goodput']:.1f} | {row['refused']} | {row['hinted']} "
+        f"| {row['rate']:.0f} | {row['goodput']:.1f} | {row['refused']} | {row['hinted']} | {row['refused_soon']} "
         f"| {row['refuse_p50_ms']:.1f} / {row['refuse_p99_ms']:.1f} | {row['streams'] - row['right'] - row['refused']} "
         f"| {row['token_p50_ms']:.1f} / {row['token_p99_ms']:.1f} | {row['cpu']:.2f} |"
         for row in rows

@@ -136,8 +136,8 @@ def _overload(found: Mapping[str, Any]) -> str:
     waits = f"{found['refuse_p50_ms']:,.1f} ms (p50) and {found['refuse_p99_ms']:,.1f} ms (p99)"
     return (
         f"{found['goodput'] / found['peak']:.0%} of {found['peak']:.1f} whole answers a second; {found['refused']:,} of"
-        f" {found['streams']:,} refused, {found['hinted']:,} of them with RetryInfo, in {waits}; {others:,} neither"
-        f" whole nor refused; load average {found['load']:.1f}"
+        f" {found['streams']:,} refused, {found['hinted']:,} of them with RetryInfo, {found['refused_soon']:,} within"
+        f" 10 ms; in {waits}; {others:,} neither whole nor refused; load average {found['load']:.1f}"
     )
 
 

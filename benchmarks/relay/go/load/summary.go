@@ -17,6 +17,7 @@ type summary struct {
 	Token99  float64  `json:"token_p99_ms"`
 	Refused  int      `json:"refused"`
 	Hinted   int      `json:"hinted"`
+	Soon     int      `json:"refused_soon"`
 	Refuse50 float64  `json:"refuse_p50_ms"`
 	Refuse99 float64  `json:"refuse_p99_ms"`
 	GivenUp  int      `json:"given_up"`
@@ -27,6 +28,9 @@ type summary struct {
 }
 
 const shownProblems = 5
+
+// soon is how quickly a caller is to be refused.
+const soon = 10 * time.Millisecond
 
 func summarize(results []*said) summary {
 	total := summary{Streams: len(results), Problems: []string{}}
@@ -50,6 +54,9 @@ func summarize(results []*said) summary {
 			refusals = append(refusals, said.refusal.after)
 			if said.refusal.hinted {
 				total.Hinted++
+			}
+			if said.refusal.after <= soon {
+				total.Soon++
 			}
 		} else if len(total.Problems) < shownProblems {
 			total.Problems = append(total.Problems, said.err.Error())
