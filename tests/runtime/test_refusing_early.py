@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import grpc
 import pytest
+from grpc._cython import cygrpc
 
 from headwater_server.runtime import tolerant_server
 from headwater_server.runtime.status import CallStatus
@@ -105,6 +107,23 @@ async def test_a_grpcio_that_has_not_the_parts_serves_what_only_interceptors_ref
     async with behind_a_gate() as (keeper, _, _, address):
         assert await _said(address, b"no") == [b"no", b"ann"]
     assert not keeper.asked
+
+
+async def test_nothing_of_a_refused_call_waits_for_the_collection_of_garbage() -> None:
+    async with behind_a_gate() as (_, _, _, address):
+        before = _calls_kept()
+        gc.disable()
+        try:
+            for _ in range(20):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await _said(address, b"no")
+            assert _calls_kept() - before < 10
+        finally:
+            gc.enable()
+
+
+def _calls_kept() -> int:
+    return sum(isinstance(one, cygrpc.RPCState) for one in gc.get_objects())
 
 
 @pytest.mark.parametrize("taken_back", [True, False])

@@ -37,7 +37,7 @@ class Gate(Protocol):
         ...
 
     def refusal(self, details: Any, request: bytes) -> CallStatus | None:
-        """What ends a call, or None where it is to be served.
+        """What ends a call, or None where it is to be served; it raises nothing.
 
         Args:
             details: Its method and metadata, a `grpc.HandlerCallDetails`.

@@ -181,9 +181,12 @@ async def _refuse(call: Any) -> None:
 
 
 async def _end(context: Any, code: grpc.StatusCode, words: str, metadata: tuple[Any, ...] = ()) -> None:
-    with suppress(grpc.aio.AbortError, grpc.aio.InternalError, TimeoutError):
+    with suppress(grpc.aio.InternalError, TimeoutError):
         async with asyncio.timeout(_REFUSAL_SECONDS):
-            await context.abort(code, words, metadata)
+            try:
+                await context.abort(code, words, metadata)
+            except grpc.aio.AbortError as error:
+                error.with_traceback(None)  # the call keeps it, and its frames would keep the call
 
 
 class _Server(aio_server.Server):

@@ -115,6 +115,22 @@ async def test_a_connection_has_many_calls_refused_and_the_next_one_served() -> 
     assert (len(keeper.asked), served.requests) == (201, [b"yes"])
 
 
+@pytest.mark.parametrize("trailers", [True, False])
+async def test_a_refused_call_whose_end_came_with_its_message_is_not_reset(trailers: bool) -> None:
+    last = b"".join(frames.header_frames(frames.literal(b"x-last", b"word"), stream=1, end=True))
+    async with behind_a_gate() as (_, _, address), by_hand(address) as connection:
+        message = frames.data_frames(frames.message(b"no"), stream=1, end=False)
+        end = last if trailers else frame(frames.DATA, flags=frames.END_STREAM, stream=1)
+        await connection.send(_head(), *message, end)
+        await connection.until_ended(1)
+        await connection.send(_head(stream=3), *frames.data_frames(frames.message(b"no"), stream=3, end=False))
+        await connection.until_ended(3)
+        await connection.send(_head(stream=5), *frames.data_frames(frames.message(b"yes"), stream=5))
+        await connection.until_ended(5)  # so all that was said of the others has been heard
+    assert [connection.heard.status(stream) for stream in (1, 3)] == [Code.RESOURCE_EXHAUSTED] * 2
+    assert set(connection.heard.resets) == {3}  # whose caller has not said all
+
+
 async def test_a_message_is_asked_about_when_all_of_it_has_come() -> None:
     message = frames.message(b"no")
     async with behind_a_gate() as (keeper, _, address), by_hand(address) as connection:

@@ -108,7 +108,7 @@ class ServerTransport(asyncio.Protocol):
         self._watches = False
         self._state = State.OPENING
         self._holds_back = False
-        self._turned_away = False
+        self._ready: list[tuple[int, Call]] = []
         self.kept = Kept(everything.kept)
         """What its callers have sent, and nobody has read yet."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -155,14 +155,13 @@ class ServerTransport(asyncio.Protocol):
         try:
             self._connection.receive(data)
         except ConnectionBroken as broken:
+            self._ready.clear()
             log.debug("connection.broken", peer=self._peer, code=broken.code.name, words=broken.words)
             self._connection.goodbye(broken.code, broken.words)
             self.close()
         else:
+            self._serve_ready()
             self._part_if_drained()
-            if self._turned_away:  # they are not to wait for what else this turn of the loop brings
-                self._turned_away = False
-                self._flush()
             if self._transport.get_write_buffer_size() > MAX_UNTAKEN_BYTES:
                 self._holds_back = True
                 self._transport.pause_reading()
@@ -226,7 +225,7 @@ class ServerTransport(asyncio.Protocol):
         if call is None:
             return
         call.received(data)
-        self._serve_if_asked(stream, call)
+        self._note_if_ready(stream, call)
         while self.kept.too_much and self._everything.make_room(self):
             pass
 
@@ -234,7 +233,7 @@ class ServerTransport(asyncio.Protocol):
         """Tells the call."""
         if (call := self._calls.get(stream)) is not None:
             call.ended()
-            self._serve_if_asked(stream, call)
+            self._note_if_ready(stream, call)
 
     def gone(self, stream: int) -> None:
         """Ends the call."""
@@ -295,14 +294,26 @@ class ServerTransport(asyncio.Protocol):
             identities=self._identities,
         )
 
-    def _serve_if_asked(self, stream: int, call: Call) -> None:
-        """Begins to serve a call that takes one message, when that has come; or turns it away."""
-        if call.task is not None or call.over or not call.has_come:
-            return
-        if self._dispatcher.turned_away(call):
-            self._turned_away = True
-        else:
-            self._serve(stream, call)
+    def _note_if_ready(self, stream: int, call: Call) -> None:
+        if call.task is None and call.has_come:
+            self._ready.append((stream, call))
+
+    def _serve_ready(self) -> None:
+        """Begins to serve calls that take one message, which has come; or turns them away.
+
+        That is when all is read that came with it: a call whose end is there too needs no reset.
+        """
+        turned_away = False
+        for stream, call in self._ready:
+            if call.task is not None or call.over:
+                continue
+            if self._dispatcher.turned_away(call):
+                turned_away = True
+            else:
+                self._serve(stream, call)
+        self._ready.clear()
+        if turned_away:  # they are not to wait for what else this turn of the loop brings
+            self._flush()
 
     def _serve(self, stream: int, call: Call) -> None:
         call.task = task = self._loop.create_task(self._dispatcher.serve(call))
