@@ -16,18 +16,24 @@ async def nothing(chunks: Sequence[AnswerChunk]) -> None:
 
 
 class HookedLog(MemoryAnswerLog):
-    """A log in memory, with a hook before each step; those of writers get the events that are written."""
+    """A log in memory, with a hook before each step, and one after the first.
+
+    Those of writers get the events that are written.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.before_begin: Hook = nothing
+        self.after_begin: Hook = nothing
         self.before_append: Hook = nothing
         self.before_seal: Hook = nothing
         self.before_read: Hook = nothing
 
     async def begin(self, answer: NewAnswer) -> AnswerWriter:  # type: ignore[override]  # around the log's own
         await self.before_begin(())
-        return _HookedWriter(await super().begin(answer), self)
+        writer = await super().begin(answer)
+        await self.after_begin(())
+        return _HookedWriter(writer, self)
 
     async def claim(self, name: str) -> AnswerWriter:  # type: ignore[override]  # around the log's own
         return _HookedWriter(await super().claim(name), self)

@@ -12,15 +12,17 @@ from anyio import wait_all_tasks_blocked
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from headwater.v1.answer_pb2 import AnswerChunk
-from headwater_server.errors import Reason, ServiceError
+from headwater.v1.answer_pb2 import FINISH_REASON_CANCELLED, AnswerChunk
+from headwater.v1.answer_service_pb2 import DeleteAnswerRequest, GetAnswerRequest, ListAnswersRequest
+from headwater_server.errors import Reason, ResourceNotFound, ServiceError
 from headwater_server.orchestrator import recovery
 from headwater_server.orchestrator.answer_log.embedded import EmbeddedAnswerLog
 from headwater_server.orchestrator.answer_log.memory import MemoryAnswerLog
 from headwater_server.orchestrator.answer_log.protocol import AnswerWriter, NewAnswer
 from tests.orchestrator.asking import ME, REQUEST_ID, WAIT_SECONDS, answer_into, asking, duration
-from tests.orchestrator.backends import HELLO, Services, saying
+from tests.orchestrator.backends import HELLO, Services, saying, saying_then_hanging
 from tests.orchestrator.full_disk import file_size_limit
+from tests.orchestrator.hooked_log import HookedLog
 from tests.orchestrator.rules import assert_rules
 from tests.orchestrator.test_resuming import Steps, resume_into
 
@@ -90,6 +92,30 @@ async def test_all_who_wait_while_an_answer_is_sealed_get_its_end() -> None:
                 answer_log.go_on.set()
     assert_rules(received[0])
     assert all(chunks == received[0] for chunks in received)
+
+
+@pytest.mark.parametrize("request_id", ["", REQUEST_ID])
+async def test_an_answer_that_is_deleted_while_it_begins_is_stopped_first(request_id: str) -> None:
+    answer_log, recorded, go_on = HookedLog(), anyio.Event(), anyio.Event()
+
+    async def wait(_: Sequence[AnswerChunk]) -> None:
+        recorded.set()
+        await go_on.wait()
+
+    answer_log.after_begin = wait
+    chunks: list[AnswerChunk] = []
+    async with Services(saying_then_hanging(*HELLO)).orchestrator(answer_log=answer_log) as orchestrator:
+        with anyio.fail_after(WAIT_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(answer_into, chunks, orchestrator, asking(request_id=request_id))
+                await recorded.wait()
+                (listed,) = (await orchestrator.list_answers(ListAnswersRequest(), ME)).answers
+                tasks.start_soon(orchestrator.delete_answer, DeleteAnswerRequest(name=listed.name), ME)
+                await wait_all_tasks_blocked()
+                go_on.set()
+        with pytest.raises(ResourceNotFound):
+            await orchestrator.get_answer(GetAnswerRequest(name=listed.name), ME)
+    assert chunks[-1].answer.finish_reason == FINISH_REASON_CANCELLED
 
 
 async def test_a_snapshot_of_an_answer_that_is_about_to_end_leaves_its_end_to_come() -> None:

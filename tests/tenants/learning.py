@@ -23,6 +23,7 @@ def unlearn(tenant: Tenant, request: Request) -> None:
         return
     kind = {"DeleteCorpus": "corpus", "DeleteDocument": "document", "DeleteAnswer": "answer", "DeleteChat": "chat"}
     tenant.live[kind[request.method]].discard(message.name)
+    tenant.deleted.add(message.name)
     if request.method == "DeleteChat":
         tenant.deleted_chats.add(message.name)
         for name in tenant.in_chats.pop(message.name, ()):
@@ -38,6 +39,7 @@ def learn(tenant: Tenant, request: Request, reply: Reply, ledger: Ledger) -> lis
     if request.method == "DeleteCorpus" and reply.code is grpc.StatusCode.FAILED_PRECONDITION:
         message: Any = request.message
         tenant.live["corpus"].add(message.name)
+        tenant.deleted.discard(message.name)
     wrong = []
     for kind, name in _names(request, reply):
         if kind == "checksum" or kind in {"answer", "chat", "turn"}:
@@ -47,8 +49,10 @@ def learn(tenant: Tenant, request: Request, reply: Reply, ledger: Ledger) -> lis
         chat = getattr(request.message, "chat", "") if kind == "answer" else ""
         if chat:
             tenant.in_chats[chat].add(name)
-        if kind != "checksum" and chat not in tenant.deleted_chats:
-            tenant.live[kind].add(name)
+        if request.method.startswith(("Create", "Import")):
+            tenant.deleted.discard(name)
+        if kind != "checksum" and chat not in tenant.deleted_chats and name not in tenant.deleted:
+            tenant.live[kind].add(name)  # a list that was made before a deletion may come after it
     _learn_request_id(tenant, request, reply)
     if request.method.startswith("List"):
         tokens = tenant.tokens[request.method]

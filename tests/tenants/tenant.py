@@ -72,6 +72,7 @@ class Tenant:
     in_chats: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Its answers, by the chat they are in."""
     deleted_chats: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     tokens: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Page tokens, by the list they belong to."""
     requests: dict[str, Request] = field(default_factory=dict)

@@ -159,6 +159,7 @@ class Beginning:
         """
         request, caller = opening.request, opening.caller
         name, created = f"answers/{new_id()}", time.time()
+        self._registry.expect(opening, name)
         try:
             conversation = await self._conversations.begin(request, caller, answer=name, created=created)
         except TurnExists as error:

@@ -46,7 +46,7 @@ class KeptAnswers:
         Raises:
             ResourceNotFound: There is none, it has expired, or it is another's.
         """
-        await self._registry.taken_over(name)
+        await self._registry.begun(name)
         run = self._registry.find(caller, name)
         if run is not None:
             return run
@@ -55,8 +55,6 @@ class KeptAnswers:
             record = record_of(turn)
         if record is None or record.tenant != caller.tenant:
             raise ResourceNotFound(name)
-        if not record.ending and (opening := self._registry.find_request(caller, record.request_id)) is not None:
-            await opening.done.wait()  # it has been recorded, and begins; another process may know it already
         return self._registry.find(caller, name) or record
 
     async def find_request(self, caller: Caller, request_id: str) -> Found:

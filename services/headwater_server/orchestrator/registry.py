@@ -31,7 +31,7 @@ class Opening:
         self.waiting = 0
         """How many callers have come for it, less those who went away before it had begun."""
         self.name = ""
-        """The answer's name, where it is known before it has begun: that of an earlier owner."""
+        """The answer's name, once it is known."""
 
 
 class Registry:
@@ -50,7 +50,7 @@ class Registry:
         self._by_name: dict[str, AnswerRun] = {}
         self._by_request: dict[tuple[str, str], Opening] = {}
         self._request_ids: Counter[str] = Counter()  # tenants may use the same
-        self._taking_over: dict[str, Opening] = {}
+        self._by_expected_name: dict[str, Opening] = {}
         self._freed = anyio.Event()
         self._idle = anyio.Event()
 
@@ -102,14 +102,18 @@ class Registry:
             self._by_request[caller.tenant, request.request_id] = opening
             self._request_ids[request.request_id] += 1
         if name:
-            opening.name = name
-            self._taking_over[name] = opening
+            self.expect(opening, name)
         return opening
 
-    async def taken_over(self, name: str) -> None:
-        """Returns once an answer is not, or no longer, being taken over from an earlier owner."""
-        opening = self._taking_over.get(name)
-        if opening is not None:
+    def expect(self, opening: Opening, name: str) -> None:
+        """Notes what an answer will be called, before it is recorded and others can know it."""
+        opening.name = name
+        self._by_expected_name[name] = opening
+
+    async def begun(self, name: str) -> None:
+        """Returns once an answer is not, or no longer, being recorded or taken over from an earlier owner."""
+        opening = self._by_expected_name.get(name)
+        if opening is not None and not opening.done.is_set():
             await opening.done.wait()
 
     def opened(self, opening: Opening, run: AnswerRun) -> None:
@@ -126,7 +130,7 @@ class Registry:
         if not self._openings:
             self._idle.set()
             self._idle = anyio.Event()  # one for all who wait, set once
-        self._taking_over.pop(opening.name, None)
+        self._by_expected_name.pop(opening.name, None)
         self._freed.set()
         self._freed = anyio.Event()
         if opening.run is not None:

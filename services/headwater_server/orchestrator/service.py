@@ -196,7 +196,7 @@ class Orchestrator:
 
     async def _stop(self, caller: Caller, name: str) -> None:
         """Stops an answer, if this server makes it."""
-        await self._registry.taken_over(name)
+        await self._registry.begun(name)
         run = self._registry.find(caller, name)
         if run is not None:
             await _stopped(run)

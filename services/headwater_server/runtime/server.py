@@ -167,7 +167,8 @@ class Server:
             log.warning("server.door_shut", address=self._bound)  # somebody else was quicker
             return
         self._doorkeeper = front.server
-        await front.server.start()
+        with anyio.CancelScope(shield=True):  # grpc's server cannot be stopped that was left while it starts
+            await front.server.start()
 
     async def stop(self) -> None:
         """Stops at once: running calls are cancelled."""
