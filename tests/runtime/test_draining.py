@@ -10,6 +10,7 @@ import anyio
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc.aio import _server as aio_server
 
 from headwater.v1 import document_pb2, retrieval_service_pb2, source_pb2
 from headwater.v1.answer_pb2 import AnswerChunk
@@ -232,3 +233,21 @@ async def test_what_an_assistant_still_says_after_the_drain_is_asked_of_another(
             await exhaust(rest_of(call))
     assert info(caught.value).reason == "SERVER_DRAINING"
     assert services.assistants.closed.is_set()
+
+
+async def test_a_drain_whose_time_is_up_while_it_opens_its_door_ends_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, move_on_after = aio_server.Server.start, anyio.move_on_after
+    scopes: dict[float | None, anyio.CancelScope] = {}
+
+    def noted(delay: float | None, shield: bool = False) -> anyio.CancelScope:
+        scopes[delay] = move_on_after(delay, shield=shield)
+        return scopes[delay]
+
+    async def begin_too_late(self: Any) -> None:
+        scopes[WAIT_SECONDS].cancel()
+        await start(self)
+
+    async with served(Services(saying_then_hanging(text("so far")))) as server:
+        monkeypatch.setattr(anyio, "move_on_after", noted)
+        monkeypatch.setattr(aio_server.Server, "start", begin_too_late)
+        await server.drain(WAIT_SECONDS)
