@@ -23,9 +23,8 @@ def unlearn(tenant: Tenant, request: Request) -> None:
         return
     kind = {"DeleteCorpus": "corpus", "DeleteDocument": "document", "DeleteAnswer": "answer", "DeleteChat": "chat"}
     tenant.live[kind[request.method]].discard(message.name)
-    tenant.deleted.add(message.name)
+    tenant.deleted |= {message.name} - {""}
     if request.method == "DeleteChat":
-        tenant.deleted_chats.add(message.name)
         for name in tenant.in_chats.pop(message.name, ()):
             tenant.live["answer"].discard(name)
     for below in {"DeleteCorpus": ("document",), "DeleteChat": ("turn",)}.get(request.method, ()):
@@ -51,7 +50,7 @@ def learn(tenant: Tenant, request: Request, reply: Reply, ledger: Ledger) -> lis
             tenant.in_chats[chat].add(name)
         if request.method.startswith(("Create", "Import")):
             tenant.deleted.discard(name)
-        if kind != "checksum" and chat not in tenant.deleted_chats and name not in tenant.deleted:
+        if kind != "checksum" and not tenant.deleted & {name, chat}:
             tenant.live[kind].add(name)  # a list that was made before a deletion may come after it
     _learn_request_id(tenant, request, reply)
     if request.method.startswith("List"):

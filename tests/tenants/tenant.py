@@ -71,8 +71,8 @@ class Tenant:
     """Names, and ids in them, that it has used, whoever's they are: it may be told them again, in what it has kept."""
     in_chats: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Its answers, by the chat they are in."""
-    deleted_chats: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
+    """The names that it has asked to be deleted, until it makes them anew."""
     tokens: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Page tokens, by the list they belong to."""
     requests: dict[str, Request] = field(default_factory=dict)

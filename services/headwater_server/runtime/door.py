@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headwater_server.errors import Overloaded
 from headwater_server.runtime.status import CallStatus
@@ -23,6 +23,13 @@ class Door(Protocol):
     def has_request(self, request_id: str) -> bool:
         """Whether an answer with this request_id runs, whosever it is: asking for it again begins none."""
         ...
+
+
+class CallDetails(NamedTuple):
+    """What is known of a call before its request; to interceptors and gates it is a `grpc.HandlerCallDetails`."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 class Gate(Protocol):

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NoReturn, Self, TypeAlias, cast
 
 import grpc
@@ -84,14 +85,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, activity: Activity, *, leaves_turns: bool = False) -> None:
         self._activity = activity
-        self._write = _write_and_leave_turns if leaves_turns else _write
+        self._leaves_turns = leaves_turns
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         """Wraps the handler; calls to unknown methods stay as grpc answers them."""
         handler = await continuation(details)
         if handler is None or details.method.startswith(INFRASTRUCTURE):
             return handler
-        inner, method, write = behavior_of(handler), details.method, self._write
+        inner, method = behavior_of(handler), details.method
 
         async def unary(request: Any, context: Context) -> Any:
             with _CallLog(method) as call:
@@ -103,6 +104,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 return await abort(context, status)
 
         async def stream(request: Any, context: Context) -> None:
+            write = partial(_write_and_leave_turns, context) if self._leaves_turns else context.write
             with _CallLog(method) as call:
                 try:
                     with self._activity.call(method) as running:
@@ -112,7 +114,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                                     await context.write(message)
                                 break
                             async for message in messages:
-                                await write(context, message)
+                                await write(message)
                 except grpc.aio.InternalError:
                     call.reader_gone()
                     return
@@ -128,10 +130,6 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 async def abort(context: Context, status: CallStatus) -> NoReturn:
     """Ends a call with a status and its details."""
     await context.abort(status.code, status.message, status.trailing_metadata())
-
-
-async def _write(context: Context, message: Any) -> None:
-    await context.write(message)
 
 
 async def _write_and_leave_turns(context: Context, message: Any) -> None:

@@ -20,13 +20,13 @@ import asyncio
 import inspect
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import grpc
 from grpc._cython import cygrpc
 from grpc.aio import _server as aio_server
 
-from headwater_server.runtime.door import Gate
+from headwater_server.runtime.door import CallDetails, Gate
 
 _REFUSAL_SECONDS = 10.0
 """How long a refusal may take to be written to a caller who does not read."""
@@ -64,13 +64,6 @@ _CAN_REFUSE_EARLY = (
         "_finish_handler_with_stream_responses", "rpc_state", "stream_handler", "request", "servicer_context", "loop"
     )
 )
-
-
-class _Details(NamedTuple):
-    """What a gate sees of a call."""
-
-    method: str
-    invocation_metadata: Any
 
 
 class _Calls(cygrpc.AioServer):  # type: ignore[misc]  # grpcio's core has no types
@@ -140,7 +133,7 @@ class _Calls(cygrpc.AioServer):  # type: ignore[misc]  # grpcio's core has no ty
     async def _admitted(self, path: str, resolver: Any, call: Any, gate: Gate) -> Coroutine[Any, Any, None] | None:
         """Reads the request of a call; what serves it, or None where it was refused, or its caller has gone."""
         context = cygrpc._ServicerContext(call, None, None, asyncio.get_running_loop())
-        details = _Details(path, context.invocation_metadata())
+        details = CallDetails(path, context.invocation_metadata())
         with suppress(cygrpc._ServerStoppedError):
             request = await context.read()
             if request is grpc.aio.EOF:
@@ -150,7 +143,7 @@ class _Calls(cygrpc.AioServer):  # type: ignore[misc]  # grpcio's core has no ty
             await _end(context, status.code, status.message, status.trailing_metadata())
         return None
 
-    async def _serve(self, details: _Details, resolver: Any, call: Any, request: bytes) -> None:
+    async def _serve(self, details: CallDetails, resolver: Any, call: Any, request: bytes) -> None:
         """Serves a call whose request was read already, as grpcio does when it has read it."""
         loop = asyncio.get_running_loop()
         handler = await cygrpc._find_method_handler(*details, resolver, self._all_interceptors)

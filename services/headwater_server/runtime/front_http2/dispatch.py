@@ -5,26 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import grpc
 import structlog
 
-from headwater_server.runtime.door import Gate
+from headwater_server.runtime.door import CallDetails, Gate
 from headwater_server.runtime.front_http2.call import Call
-from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES, Metadata
+from headwater_server.runtime.front_http2.fields import MAX_METADATA_BYTES
 
 log = structlog.get_logger("headwater.calls")
 
 _GRPC = b"application/grpc"
 _NO_MESSAGE = object()
-
-
-class CallDetails(NamedTuple):
-    """What interceptors see of a call; to them it is a `grpc.HandlerCallDetails`."""
-
-    method: str
-    invocation_metadata: Metadata
 
 
 class Dispatcher:
